@@ -1,0 +1,58 @@
+"""What the host ships into the machine at each run: the suites and their tools. Not part of the image, so cheap to change."""
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+from host.cpio import Cpio
+from host.image import GUEST, cache_dir, digest
+
+LAB = GUEST.parent
+BENCH = LAB.parent / "bench"
+LIB = "usr/local/lib/vhscsid-lab"
+
+
+def compiled(source: Path) -> bytes:
+    """A static program (the nested guest has no libraries), built once for each version of its source."""
+    binary = cache_dir() / "tools" / f"{source.stem}-{digest(source.read_text())}"
+    if not binary.exists():
+        binary.parent.mkdir(exist_ok=True)
+        for old in binary.parent.glob(f"{source.stem}-*"):
+            old.unlink()
+        partial = binary.with_suffix(".partial")
+        subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(partial), str(source)],
+                       check=True)
+        partial.rename(binary)
+    return binary.read_bytes()
+
+
+def nested_init() -> bytes:
+    cpio = Cpio()
+    cpio.file("init", (GUEST / "nested-init").read_bytes(), 0o755)
+    cpio.file("bin/guestio", compiled(GUEST / "guestio.c"), 0o755)
+    return cpio.finish()
+
+
+def payload() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        def add(name: str, body: bytes, mode: int = 0o644) -> None:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(body), mode
+            tar.addfile(info, io.BytesIO(body))
+
+        def link(name: str, target: str) -> None:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+
+        for source in [*sorted(LAB.glob("*.py")), GUEST / "nested.py"]:
+            add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
+        for source in sorted(BENCH.glob("*")):
+            if source.suffix == ".c":
+                add(f"{LIB}/{source.stem}", compiled(source), 0o755)
+            elif source.suffix == ".py":
+                add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
+        add(f"{LIB}/nested/init.cpio", nested_init())
+        link("usr/local/bin/nested-guest", f"/{LIB}/nested.py")
+    return out.getvalue()
