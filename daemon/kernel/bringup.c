@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <libkmod.h>
+#include <libmount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "base/errno.h"
+#include "base/fileio.h"
+#include "base/log.h"
+#include "kernel/bringup.h"
+
+#define CONFIGFS_PATH  "/sys/kernel/config"
+#define CONFIGFS_MAGIC 0x62656570       /* fs/configfs/mount.c; the uapi headers do not have it */
+#define DBROOT_DEFAULT "/var/target"    /* DB_ROOT_DEFAULT, drivers/target/target_core_internal.h */
+
+typedef struct kmod_ctx KmodContext;
+typedef struct kmod_list KmodList;
+typedef struct kmod_module KmodModule;
+typedef struct libmnt_context MountContext;
+
+DEFINE_CLEANUP(KmodContext *, kmod_unref);
+DEFINE_CLEANUP(KmodList *, kmod_module_unref_list);
+DEFINE_CLEANUP(KmodModule *, kmod_module_unref);
+DEFINE_CLEANUP(MountContext *, mnt_free_context);
+
+void fabric_done(Fabric *f) {
+        free(f->version);
+        *f = (Fabric) {};
+}
+
+static bool module_is_loaded(const char *name) {
+        _cleanup_free_ char *state = NULL;
+        char path[128];
+
+        snprintf(path, sizeof path, "/sys/module/%s", name);
+        if (access(path, F_OK) < 0)
+                return false;
+
+        /* A module that is built in has a directory, if it has parameters, but no state. */
+        snprintf(path, sizeof path, "/sys/module/%s/initstate", name);
+        if (read_file_at(AT_FDCWD, path, 64, &state, NULL) < 0)
+                return true;
+
+        return streq(state, "live");
+}
+
+/* -ENOENT: this system does not have the module. */
+static int module_load(KmodContext *ctx, const char *name) {
+        _cleanup_(kmod_module_unref_listp) KmodList *found = NULL;
+        struct kmod_list *i;
+        int r;
+
+        r = kmod_module_new_from_lookup(ctx, name, &found);
+        if (r < 0)
+                return r;
+        if (!found)
+                return -ENOENT;
+
+        kmod_list_foreach(i, found) {
+                _cleanup_(kmod_module_unrefp) KmodModule *m = kmod_module_get_module(i);
+
+                switch (kmod_module_get_initstate(m)) {
+                case KMOD_MODULE_BUILTIN:
+                case KMOD_MODULE_LIVE:
+                        continue;
+                case KMOD_MODULE_COMING:
+                case KMOD_MODULE_GOING:
+                        break;
+                }
+
+                /* As modprobe NAME: a blacklist speaks of aliases, not of the one whom an admin calls by name. */
+                r = kmod_module_probe_insert_module(m, KMOD_PROBE_APPLY_BLACKLIST_ALIAS_ONLY, NULL, NULL, NULL, NULL);
+                if (r < 0)
+                        return r;
+                if (r > 0)
+                        return -EPERM;
+        }
+
+        return 0;
+}
+
+static int module_ensure(KmodContext *ctx, const char *name) {
+        if (module_is_loaded(name))
+                return 0;
+
+        return module_load(ctx, name);
+}
+
+/* The bundled module can be loaded under another fabric name, beside the in-tree one, for measuring. */
+static bool bundled_owns_fabric(void) {
+        _cleanup_free_ char *fabric = NULL;
+
+        if (!module_is_loaded("vhscsi"))
+                return false;
+
+        if (read_file_at(AT_FDCWD, "/sys/module/vhscsi/parameters/fabric", 64, &fabric, NULL) < 0)
+                return true;
+
+        return streq(fabric, "vhost");
+}
+
+static int fabric_load(KmodContext *ctx, Fabric *f) {
+        int r;
+
+        *f = (Fabric) { .module = "vhscsi", .origin = "bundled" };
+        if (bundled_owns_fabric())
+                return 0;
+
+        if (!module_is_loaded("vhost_scsi")) {
+                r = module_load(ctx, "vhscsi");
+                if (r >= 0)
+                        return 0;
+                if (r != -ENOENT)
+                        log_warning_errno(r, "Cannot load module vhscsi, trying vhost_scsi");
+        }
+
+        *f = (Fabric) { .module = "vhost_scsi", .origin = "in-tree" };
+        return module_ensure(ctx, "vhost_scsi");
+}
+
+static int fabric_read_version(Fabric *f, int root_fd) {
+        static const char *const names[] = { "version", "srcversion" };
+        _cleanup_free_ char *text = NULL;
+        const char *p;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char path[128];
+                int r;
+
+                snprintf(path, sizeof path, "/sys/module/%s/%s", f->module, names[i]);
+                r = read_file_at(AT_FDCWD, path, 256, &f->version, NULL);
+                if (r >= 0 || r == -ENOMEM)
+                        return r;
+        }
+
+        /* Debian has neither. "TCM_VHOST fabric module v0.1 on Linux/x86_64on 6.1.0": drivers/vhost/scsi.c */
+        if (read_file_at(root_fd, "vhost/version", 4096, &text, NULL) >= 0) {
+                p = strstr(text, " module ");
+                if (p) {
+                        p += strlen(" module ");
+                        f->version = strndup(p, strcspn(p, " "));
+                        return f->version ? 0 : -ENOMEM;
+                }
+        }
+
+        f->version = strdup("");
+        return f->version ? 0 : -ENOMEM;
+}
+
+static int configfs_mount(void) {
+        _cleanup_(mnt_free_contextp) MountContext *m = NULL;
+        struct statfs sfs;
+        int r;
+
+        if (statfs(CONFIGFS_PATH, &sfs) < 0)
+                return negative_errno();
+        if ((uint64_t) sfs.f_type == CONFIGFS_MAGIC)
+                return 0;
+
+        m = mnt_new_context();
+        if (!m)
+                return -ENOMEM;
+
+        r = mnt_context_set_source(m, "configfs");
+        if (r >= 0)
+                r = mnt_context_set_target(m, CONFIGFS_PATH);
+        if (r >= 0)
+                r = mnt_context_set_fstype(m, "configfs");
+        if (r < 0)
+                return r;
+
+        r = mnt_context_mount(m);
+        if (r == 0)
+                return 0;
+        if (mnt_context_syscall_called(m) && mnt_context_get_syscall_errno(m) > 0)
+                return -mnt_context_get_syscall_errno(m);
+
+        return r < 0 ? r : -EIO;
+}
+
+/* Reservations that shall survive a power loss, and ALUA states, are written by the kernel into directories that it
+ * does not make itself: target_core_pr.c, target_core_alua.c. Guests work without, so this is never fatal. */
+static void dbroot_prepare(int root_fd) {
+        static const char *const names[] = { "", "/pr", "/alua" };
+        _cleanup_free_ char *dbroot = NULL;
+
+        (void) read_file_at(root_fd, "dbroot", 4096, &dbroot, NULL);
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                _cleanup_free_ char *path = NULL;
+
+                if (asprintf(&path, "%s%s", isempty(dbroot) ? DBROOT_DEFAULT : dbroot, names[i]) < 0) {
+                        log_oom();
+                        return;
+                }
+
+                if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+                        int r = negative_errno();
+
+                        log_warning_errno(r, "Cannot create %s, guests' reservations will not survive a reboot", path);
+                        return;
+                }
+        }
+}
+
+int bringup(Fabric *ret_fabric, int *ret_fd, const char **ret_step) {
+        _cleanup_(kmod_unrefp) KmodContext *ctx = NULL;
+        _cleanup_(fabric_done) Fabric fabric = {};
+        _cleanup_close_ int fd = -EBADF;
+        const char *ignored;
+        int r;
+
+        if (!ret_step)
+                ret_step = &ignored;
+
+        *ret_step = "read the list of kernel modules";
+        ctx = kmod_new(NULL, NULL);
+        if (!ctx)
+                return -ENOMEM;
+
+        *ret_step = "load module configfs";
+        r = module_ensure(ctx, "configfs");
+        if (r < 0)
+                return r;
+
+        *ret_step = "load module target_core_mod";
+        r = module_ensure(ctx, "target_core_mod");
+        if (r < 0)
+                return r;
+
+        *ret_step = "load module target_core_iblock";
+        r = module_ensure(ctx, "target_core_iblock");
+        if (r < 0)
+                return r;
+
+        *ret_step = "load module vhost_scsi";
+        r = fabric_load(ctx, &fabric);
+        if (r < 0)
+                return r;
+
+        *ret_step = "mount configfs on " CONFIGFS_PATH;
+        r = configfs_mount();
+        if (r < 0)
+                return r;
+
+        *ret_step = "open " CONFIGFS_PATH "/target";
+        fd = open(CONFIGFS_PATH "/target", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return negative_errno();
+
+        /* EINVAL: no module has registered the fabric, and this one is not loaded on demand, target_core_configfs.c. */
+        *ret_step = "create " CONFIGFS_PATH "/target/vhost";
+        if (mkdirat(fd, "vhost", 0755) < 0 && errno != EEXIST)
+                return negative_errno();
+
+        *ret_step = "read the fabric's version";
+        r = fabric_read_version(&fabric, fd);
+        if (r < 0)
+                return r;
+
+        dbroot_prepare(fd);
+
+        *ret_step = NULL;
+        *ret_fabric = fabric;
+        fabric = (Fabric) {};
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
