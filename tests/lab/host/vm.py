@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Callable
 
 from host.image import digest, ensure_image, locked
 from host.link import Link
@@ -41,6 +42,7 @@ class Vm:
         self.fresh = fresh
         self.process: subprocess.Popen | None = None
         self.boot_id = ""
+        self.prepare: Callable[["Vm"], None] | None = None
 
     def __enter__(self) -> "Vm":
         self.lock = open(self.image / "lock")
@@ -54,6 +56,8 @@ class Vm:
                 booted = ensure_booted(self.image)
                 with stage("machine, resumed as it was after its boot"):
                     self.resume(booted)
+            if self.prepare:
+                self.prepare(self)
         except BaseException:
             self.__exit__()
             raise
