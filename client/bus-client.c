@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+
+#include "base/errno.h"
+#include "base/parse.h"
+#include "bus-client.h"
+#include "dbus/vhostscsi-names.h"
+#include "exit-status.h"
+#include "progress.h"
+#include "text.h"
+#include "value.h"
+#include "view.h"
+
+/* When the user limits the call, the daemon answers with TimedOut at that moment; only if it is too stuck for that, we give up. */
+#define TIMEOUT_GRACE (10 * 1000000ULL)
+
+void client_note(const char *format, ...) {
+        _cleanup_free_ char *text = NULL, *escaped = NULL;
+        va_list ap;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(&text, format, ap);
+        va_end(ap);
+        if (r < 0) {
+                text = NULL;
+                return;
+        }
+
+        escaped = text_escape(text);
+        fprintf(stderr, "%s\n", strempty(escaped));
+}
+
+int client_refuse(Client *c, const char *error, const char *message) {
+        const ExitStatus *s = exit_status_for_error(error);
+        _cleanup_free_ char *escaped = NULL;
+        const char *shown, *stop;
+        size_t n;
+
+        escaped = text_escape(isempty(message) ? strempty(error) : message);
+        shown = isempty(escaped) ? "refused without a reason" : escaped;
+
+        n = strlen(shown);
+        stop = strchr(".!?", shown[n - 1]) ? "" : ".";
+
+        fprintf(stderr, "vhscsictl: %s: %s%s%s%s%s\n", c->what, shown, stop, s->hint ? " " : "", strempty(s->hint), s->hint ? "." : "");
+        return s->status;
+}
+
+/* ---- connecting ---- */
+
+static int bus_open(const Arguments *a, sd_bus **ret) {
+        sd_bus *bus = NULL;
+        const char *address;
+        int r;
+
+        if (a->host)
+                return sd_bus_open_system_remote(ret, a->host);
+        if (a->machine)
+                return sd_bus_open_system_machine(ret, a->machine);
+
+        address = secure_getenv("VHOSTSCSI_BUS_ADDRESS");
+        if (!address)
+                return sd_bus_open_system(ret);
+
+        r = sd_bus_new(&bus);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_set_address(bus, address);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, 1);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0) {
+                sd_bus_unref(bus);
+                return r;
+        }
+
+        *ret = bus;
+        return 0;
+}
+
+int client_connect(Client *c) {
+        int r;
+
+        if (c->bus)
+                return 0;
+
+        if (!c->event) {
+                r = sd_event_new(&c->event);
+                if (r < 0)
+                        return r;
+        }
+
+        r = bus_open(c->arguments, &c->bus);
+        if (r < 0) {
+                _cleanup_free_ char *message = NULL;
+                const char *where = c->arguments->host ?: c->arguments->machine;
+
+                if (asprintf(&message, "cannot connect to the system bus%s%s: %s", where ? " of " : "", strempty(where), strerror(-r)) < 0)
+                        message = NULL;
+                return client_refuse(c, SD_BUS_ERROR_DISCONNECTED, message);
+        }
+
+        r = sd_bus_set_allow_interactive_authorization(c->bus, c->arguments->ask_password);
+        if (r < 0)
+                return r;
+
+        return sd_bus_attach_event(c->bus, c->event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+void client_done(Client *c) {
+        polkit_agent_stop(&c->agent);
+        c->bus = sd_bus_flush_close_unref(c->bus);
+        c->event = sd_event_unref(c->event);
+        free(c->what);
+        c->what = NULL;
+}
+
+/* ---- calling ---- */
+
+int client_new_call(Client *c, const char *path, const char *interface, const char *member, sd_bus_message **ret) {
+        int r;
+
+        r = client_connect(c);
+        if (r != 0)
+                return r;
+
+        return sd_bus_message_new_method_call(c->bus, ret, VHOSTSCSI_BUS_NAME, path, interface, member);
+}
+
+/* Kernel attributes are numbers; what is none goes as text, and the daemon says what it thinks of it. */
+static int append_attributes(sd_bus_message *m, const Arguments *a) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", "attributes");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "a{sv}");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < a->n_attributes; i++) {
+                const char *value = strchr(a->attributes[i], '=') + 1;
+                _cleanup_free_ char *key = strndup(a->attributes[i], (size_t) (value - 1 - a->attributes[i]));
+                uint32_t n;
+
+                if (!key)
+                        return -ENOMEM;
+
+                r = parse_u32(value, &n) >= 0 ? sd_bus_message_append(m, "{sv}", key, "u", n) :
+                                                sd_bus_message_append(m, "{sv}", key, "s", value);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+static int append_flag(sd_bus_message *m, unsigned given, VerbOption option, const char *name) {
+        return given & option ? sd_bus_message_append(m, "{sv}", name, "b", 1) : 0;
+}
+
+static int append_string(sd_bus_message *m, unsigned given, VerbOption option, const char *name, const char *value) {
+        return given & option ? sd_bus_message_append(m, "{sv}", name, "s", value) : 0;
+}
+
+int client_append_options(Client *c, sd_bus_message *m, unsigned options, const char *target) {
+        const Arguments *a = c->arguments;
+        unsigned given = a->given & options;
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_FORCE, "force");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_DRY_RUN, "dry-run");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_IF_ABSENT, "if-absent");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_READONLY, "readonly");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_SHAREABLE, "shareable");
+        if (r >= 0 && (given & OPTION_IF_GENERATION))
+                r = sd_bus_message_append(m, "{sv}", "if-generation", "t", a->if_generation);
+        if (r >= 0 && (given & OPTION_TIMEOUT))
+                r = sd_bus_message_append(m, "{sv}", "timeout", "t", a->timeout);
+        if (r >= 0 && (given & OPTION_LUN))
+                r = sd_bus_message_append(m, "{sv}", "number", "u", a->number);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_LABEL, "label", a->label);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_SEED, "seed", a->seed);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_NEXUS, "nexus", a->nexus);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_NAME, "name", a->name);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_SERIAL, "serial", a->serial);
+        if (r >= 0)
+                r = append_string(m, given, OPTION_TARGET, "target", target);
+        if (r >= 0 && (given & OPTION_ATTRIBUTE))
+                r = append_attributes(m, a);
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_close_container(m);
+}
+
+typedef struct Wait {
+        Progress progress;
+        sd_bus_message *reply;
+        bool interrupted;
+} Wait;
+
+static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_) {
+        Wait *w = userdata;
+
+        w->reply = sd_bus_message_ref(reply);
+        return 0;
+}
+
+static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+        Wait *w = userdata;
+
+        w->interrupted = true;
+        return 0;
+}
+
+/* Which LUN is on its way, so that one sees which of a hundred it hangs on. */
+static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_) {
+        _cleanup_free_ char *wwn = NULL, *detail = NULL;
+        _cleanup_json_ json_object *interface = NULL, *properties = NULL;
+        const char *state;
+        Wait *w = userdata;
+        int64_t lun;
+
+        if (path_parse(sd_bus_message_get_path(m), &wwn, &lun) < 0 || lun < 0)
+                return 0;
+        if (value_read(m, &interface) <= 0 || value_read(m, &properties) <= 0)
+                return 0;
+
+        state = value_string(properties, "State");
+        if (!isempty(state) && asprintf(&detail, "%s LUN %" PRIi64 ": %s", wwn, lun, state) >= 0)
+                progress_set_detail(&w->progress, detail);
+
+        return 0;
+}
+
+/* Waits until there is a reply or the user has had enough. */
+static int client_wait(Client *c, sd_bus_message *m, CallKind kind, uint64_t timeout, Wait *w) {
+        _cleanup_source_ sd_event_source *sigint = NULL, *sigterm = NULL;
+        _cleanup_slot_ sd_bus_slot *call = NULL, *news = NULL;
+        int r;
+
+        r = sd_event_add_signal(c->event, &sigint, SIGINT, on_signal, w);
+        if (r >= 0)
+                r = sd_event_add_signal(c->event, &sigterm, SIGTERM, on_signal, w);
+        if (r < 0)
+                return r;
+
+        /* The agent may be asking for a password on the very line that we would draw on. */
+        if (c->agent.pid == 0 && progress_is_possible()) {
+                r = progress_start(&w->progress, c->event, c->what);
+                if (r < 0)
+                        return r;
+                if (kind == CALL_CHANGE)
+                        (void) sd_bus_add_match_async(c->bus, &news,
+                                                      "type='signal',sender='" VHOSTSCSI_BUS_NAME "',"
+                                                      "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"
+                                                      "arg0='" VHOSTSCSI_LUN_INTERFACE "'",
+                                                      on_properties_changed, NULL, w);
+        }
+
+        r = sd_bus_call_async(c->bus, &call, m, on_reply, w, timeout);
+        while (r >= 0 && !w->reply && !w->interrupted)
+                r = sd_event_run(c->event, UINT64_MAX);
+
+        return r;
+}
+
+int client_explain(Client *c, int r) {
+        if (r == -ENOTCONN || r == -ECONNRESET || r == -ECONNREFUSED || r == -EPIPE || r == -ENOENT || r == -ESHUTDOWN)
+                return client_refuse(c, SD_BUS_ERROR_DISCONNECTED, "the connection to the bus was lost");
+
+        return r;
+}
+
+static int client_refuse_reply(Client *c, const sd_bus_error *error, uint64_t timeout) {
+        _cleanup_free_ char *message = NULL;
+
+        if (!sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) && !sd_bus_error_has_name(error, SD_BUS_ERROR_TIMEOUT))
+                return client_refuse(c, error->name, error->message);
+
+        if (sd_bus_is_open(c->bus) <= 0)
+                return client_refuse(c, SD_BUS_ERROR_NO_REPLY, "the connection to the bus was lost");
+
+        /* What the bus says of it ("Message recipient disconnected…", "Method call timed out") names no daemon. */
+        if (asprintf(&message, "the daemon gave no answer (%s%s)", timeout == UINT64_MAX ? "" : "or not in time; ",
+                     strempty(error->message)) < 0)
+                message = NULL;
+        return client_refuse(c, error->name, message);
+}
+
+int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply) {
+        const Arguments *a = c->arguments;
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        uint64_t timeout = 0;                   /* sd-bus's own: 25 s */
+        sigset_t signals, saved;
+        Wait w = {};
+        int r;
+
+        if (kind == CALL_CHANGE) {
+                timeout = UINT64_MAX;
+                if ((a->given & OPTION_TIMEOUT) && __builtin_add_overflow(a->timeout, TIMEOUT_GRACE, &timeout))
+                        timeout = UINT64_MAX;
+                if (a->ask_password && !a->host && !a->machine && c->agent.pid == 0) {
+                        r = polkit_agent_start(&c->agent);
+                        if (r < 0)
+                                return r;
+                }
+        }
+
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &signals, &saved);
+        r = client_wait(c, m, kind, timeout, &w);
+        progress_stop(&w.progress);
+        polkit_agent_stop(&c->agent);
+        reply = w.reply;
+        (void) sigprocmask(SIG_SETMASK, &saved, NULL);
+
+        if (!reply && w.interrupted) {
+                fprintf(stderr, "vhscsictl: %s: interrupted.%s\n", c->what,
+                        kind == CALL_CHANGE ? " The daemon goes on with it; 'vhscsictl list' shows how far it is." : "");
+                return EXIT_INTERRUPTED;
+        }
+        if (!reply)
+                return client_explain(c, r < 0 ? r : -EIO);
+        if (sd_bus_message_is_method_error(reply, NULL))
+                return client_refuse_reply(c, sd_bus_message_get_error(reply), timeout);
+
+        if (ret_reply)
+                *ret_reply = TAKE_PTR(reply);
+        return 0;
+}
+
+/* ---- names ---- */
+
+bool wwn_is_meant(const char *s) {
+        static const char *const prefixes[] = { "naa.", "fc.", "iqn.", "eui." };
+        size_t digits = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+                if (strncasecmp(s, prefixes[i], strlen(prefixes[i])) == 0)
+                        return true;
+        if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X'))
+                s += 2;
+
+        for (; *s; s++) {
+                if (isxdigit((unsigned char) *s))
+                        digits++;
+                else if (*s != ':')
+                        return false;
+        }
+
+        return digits == 16;
+}
+
+int client_find_target(Client *c, const char *name, char **ret_path) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_json_ json_object *targets = NULL;
+        json_object *target = NULL;
+        const char *path;
+        char *copy;
+        int r;
+
+        if (!string_is_utf8(name))
+                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
+
+        if (!isempty(name) && !wwn_is_meant(name)) {
+                r = view_load(c, &targets);
+                if (r != 0)
+                        return r;
+                r = view_find_target(c, targets, name, &target);
+                if (r != 0)
+                        return r;
+        }
+
+        if (target)
+                path = value_string(target, "path");
+        else {
+                /* Not a label: the daemon knows every way to write a WWN, and says what is wrong with this one. */
+                r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "GetTarget", &m);
+                if (r != 0)
+                        return r;
+                r = sd_bus_message_append(m, "s", name);
+                if (r < 0)
+                        return r;
+                r = client_call(c, m, CALL_READ, &reply);
+                if (r != 0)
+                        return r;
+                r = sd_bus_message_read(reply, "o", &path);
+                if (r < 0)
+                        return r;
+        }
+
+        copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+
+        *ret_path = copy;
+        return 0;
+}
+
+int path_parse(const char *path, char **ret_wwn, int64_t *ret_lun) {
+        _cleanup_free_ char *target = NULL;
+        char *wwn = NULL;
+        const char *end;
+        uint32_t n = 0;
+        int r;
+
+        if (!path || !startswith(path, VHOSTSCSI_TARGET_PREFIX "/"))
+                return -EINVAL;
+
+        end = strchr(path + strlen(VHOSTSCSI_TARGET_PREFIX "/"), '/');
+        if (end && (!startswith(end, "/lun/") || parse_u32(end + strlen("/lun/"), &n) < 0))
+                return -EINVAL;
+
+        target = end ? strndup(path, (size_t) (end - path)) : strdup(path);
+        if (!target)
+                return -ENOMEM;
+
+        r = sd_bus_path_decode(target, VHOSTSCSI_TARGET_PREFIX, &wwn);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return -EINVAL;
+
+        *ret_wwn = wwn;
+        *ret_lun = end ? (int64_t) n : -1;
+        return 0;
+}

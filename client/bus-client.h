@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "arguments.h"
+#include "polkit-agent.h"
+
+/* The connection to the daemon, and what is said when it refuses.
+ *
+ * The functions that return int return 0 (or more, where said) on success, a negative errno for a failure of our own, of which nothing
+ * has been said yet, and, where noted "or status", the exit status of a refusal that has been printed. */
+
+typedef struct Client {
+        const Arguments *arguments;
+        char *what;             /* the command line as it is called in messages */
+        sd_event *event;
+        sd_bus *bus;
+        PolkitAgent agent;
+} Client;
+
+/* Who is waited for, how long, and whether polkit may want to know who is at the terminal. */
+typedef enum CallKind {
+        CALL_READ,
+        CALL_CHANGE,
+} CallKind;
+
+#define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
+#define _cleanup_slot_    _cleanup_(sd_bus_slot_unrefp)
+#define _cleanup_error_   _cleanup_(sd_bus_error_free)
+#define _cleanup_source_  _cleanup_(sd_event_source_disable_unrefp)
+
+int client_connect(Client *c);                                  /* or status; fine if it is connected */
+void client_done(Client *c);
+
+/* Prints "vhscsictl: <what>: <message>. <hint>." and returns the error's exit status. */
+int client_refuse(Client *c, const char *error, const char *message);
+/* Or status: r tells of a broken connection, and that was said. */
+int client_explain(Client *c, int r);
+/* A note for people, on stderr. */
+void client_note(const char *format, ...) _printf_(1, 2);
+
+/* A new call to the daemon, after connecting to it. Or status. */
+int client_new_call(Client *c, const char *path, const char *interface, const char *member, sd_bus_message **ret);
+/* Appends the trailing a{sv}: those of the given options (VerbOption) that the command line has. target: for OPTION_TARGET. */
+int client_append_options(Client *c, sd_bus_message *m, unsigned options, const char *target);
+/* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. */
+int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply);
+
+/* The path of the target with that WWN, in any form that the daemon takes, or with that label if just one has it. Or status. */
+int client_find_target(Client *c, const char *name, char **ret_path);
+
+/* Does this look as if a WWN was meant? Such a text is never taken for a label. */
+bool wwn_is_meant(const char *s);
+
+/* "…/target/naa_2e5001/lun/3" -> "naa.5001", 3. lun is -1 for a target's path. -EINVAL: neither. */
+int path_parse(const char *path, char **ret_wwn, int64_t *ret_lun);

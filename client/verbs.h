@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bus-client.h"
+
+/* The verbs. argv[0] is the verb, its arguments follow; their number has been checked. Each returns 0, an exit status for which the
+ * reason has been printed, or a negative errno of which nothing has been said. */
+
+/* verb-target.c */
+int verb_list(Client *c, char **argv);
+int verb_show(Client *c, char **argv);
+int verb_create(Client *c, char **argv);
+int verb_destroy(Client *c, char **argv);
+int verb_set_label(Client *c, char **argv);
+
+/* verb-lun.c */
+int verb_add_lun(Client *c, char **argv);
+int verb_remove_lun(Client *c, char **argv);
+int verb_export(Client *c, char **argv);
+
+/* verb-device.c */
+int verb_devices(Client *c, char **argv);
+int verb_rescan(Client *c, char **argv);
+
+/* verb-status.c */
+int verb_status(Client *c, char **argv);
+
+/* verb-monitor.c */
+int verb_monitor(Client *c, char **argv);
