@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <sha1.h>
+#include <sha2.h>
+
+#include "base/parse.h"
+#include "model/backstore.h"
+
+Backstore *backstore_new(const char *source) {
+        _cleanup_(backstore_freep) Backstore *b = NULL;
+
+        b = calloc(1, sizeof *b);
+        if (!b)
+                return NULL;
+
+        b->hba = BACKSTORE_HBA_NONE;
+        list_init(&b->luns);
+        if (source) {
+                b->source = strdup(source);
+                if (!b->source)
+                        return NULL;
+        }
+
+        return TAKE_PTR(b);
+}
+
+Backstore *backstore_free(Backstore *b) {
+        if (!b)
+                return NULL;
+
+        assert(list_is_empty(&b->luns));
+
+        free(b->source);
+        free(b->name);
+        free(b->serial);
+        strv_free(b->attributes);
+        free(b->place);
+        free(b->device);
+        free(b);
+        return NULL;
+}
+
+int backstore_default_name(const char *source, char **ret) {
+        uint8_t digest[SHA256_DIGEST_LENGTH];
+        SHA2_CTX c;
+        char *s;
+
+        SHA256Init(&c);
+        SHA256Update(&c, (const uint8_t *) source, strlen(source));
+        SHA256Final(digest, &c);
+
+        if (asprintf(&s, "d-%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4], digest[5]) < 0)
+                return -ENOMEM;
+
+        *ret = s;
+        return 0;
+}
+
+int backstore_default_serial(const char *source, char **ret) {
+        /* 2b1f0a5e-6c1d-4b0e-9a8e-5d0c4f7f3a61: made once with uuidgen for this purpose; never to be changed, for every guest's disk
+         * identity hangs on it. */
+        static const uint8_t name_space[16] = {
+                0x2b, 0x1f, 0x0a, 0x5e, 0x6c, 0x1d, 0x4b, 0x0e, 0x9a, 0x8e, 0x5d, 0x0c, 0x4f, 0x7f, 0x3a, 0x61,
+        };
+        uint8_t u[SHA1_DIGEST_LENGTH];
+        SHA1_CTX c;
+        char *s;
+
+        SHA1Init(&c);
+        SHA1Update(&c, name_space, sizeof name_space);
+        SHA1Update(&c, (const uint8_t *) source, strlen(source));
+        SHA1Final(u, &c);
+
+        u[6] = (u[6] & 0x0f) | 0x50;
+        u[8] = (u[8] & 0x3f) | 0x80;
+
+        if (asprintf(&s, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                     u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]) < 0)
+                return -ENOMEM;
+
+        *ret = s;
+        return 0;
+}
+
+int backstore_guest_wwid(const char *serial, char **ret) {
+        char digits[26];
+        size_t n = 0;
+        char *s;
+
+        /* drivers/target/target_core_spc.c, spc_gen_naa_6h_vendor_specific(): the first 25 hex digits, whatever stands between. */
+        for (; *serial && n < 25; serial++) {
+                int d = hex_digit(*serial);
+
+                if (d >= 0)
+                        digits[n++] = "0123456789abcdef"[d];
+        }
+        while (n < 25)
+                digits[n++] = '0';
+        digits[n] = 0;
+
+        if (asprintf(&s, "wwn-0x6001405%s", digits) < 0)
+                return -ENOMEM;
+
+        *ret = s;
+        return 0;
+}
+
+bool backstore_name_is_valid(const char *name) {
+        size_t n = strlen(name);
+
+        if (n == 0 || n > BACKSTORE_NAME_MAX || name[0] == '.')
+                return false;
+
+        return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:+-") == n;
+}
+
+bool backstore_serial_is_valid(const char *serial) {
+        size_t n = strlen(serial);
+
+        if (n == 0 || n > BACKSTORE_SERIAL_MAX || serial[0] == ' ' || serial[n - 1] == ' ')
+                return false;
+
+        for (; *serial; serial++)
+                if (*serial < ' ' || *serial > '~' || *serial == ',')
+                        return false;
+
+        return true;
+}
+
+bool backstore_attribute_is_valid(const char *name, const char *value) {
+        static const char *const names[] = {
+                "block_size", "emulate_3pc", "emulate_caw", "emulate_fua_write", "emulate_model_alias", "emulate_pr",
+                "emulate_rest_reord", "emulate_rsoc", "emulate_tas", "emulate_tpu", "emulate_tpws", "emulate_ua_intlck_ctrl",
+                "enforce_pr_isids", "force_pr_aptpl", "is_nonrot", "max_unmap_block_desc_count", "max_unmap_lba_count",
+                "max_write_same_len", "optimal_sectors", "pi_prot_format", "pi_prot_type", "pi_prot_verify", "queue_depth",
+                "submit_type", "complete_type", "unmap_granularity", "unmap_granularity_alignment", "unmap_zeroes_data",
+        };
+        uint64_t v;
+
+        if (parse_u64(value, &v) < 0)
+                return false;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (streq(names[i], name))
+                        return true;
+
+        return false;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/strv.h"
+
+/* The device as LIO opens it: core/iblock_<hba>/<name>. One for each distinct source, shared by the LUNs on it. Alive as long as a LUN
+ * stands on it. */
+
+#define BACKSTORE_NAME_MAX 64   /* our limit for names that an admin gives; the guest sees the first 16 bytes as model (facts 1.9) */
+#define BACKSTORE_SERIAL_MAX 64
+#define BACKSTORE_HBA_NONE UINT32_MAX
+
+typedef struct Backstore {
+        /* Intent, stored with each LUN. */
+        char *source;           /* canonical text; NULL for a foreign one */
+        char *name;
+        char *serial;           /* unit serial */
+        uint32_t hba;           /* reserved before the kernel is touched, so that the store proves whose an empty HBA directory is */
+        bool readonly;
+        char **attributes;      /* "name=value", sorted; only what the admin set */
+
+        List luns;              /* Lun.backstore_link */
+
+        /* Observed. */
+        bool present;           /* the directory exists, as far as we know */
+        dev_t devnum;           /* what it has open; 0: nothing */
+        uint64_t diskseq;       /* instance of that */
+
+        /* Of a foreign one, which has no intent. */
+        char *place;            /* iblock_3/disk1, fileio_1/x, … */
+        char *device;           /* its udev_path */
+} Backstore;
+
+Backstore *backstore_new(const char *source);
+Backstore *backstore_free(Backstore *b);                        /* returns NULL; no LUN may stand on it */
+DEFINE_CLEANUP(Backstore *, backstore_free);
+
+/* "d-" and 12 hex digits of the SHA-256 of the source. */
+int backstore_default_name(const char *source, char **ret);
+/* UUIDv5 of the source in a name space of our own: the same on every host, and unique in its first 25 hex digits, from which LIO makes
+ * the guest's NAA (facts 1.9). */
+int backstore_default_serial(const char *source, char **ret);
+
+/* What the guest's udev will call the disk: wwn-0x6001405… from a unit serial. */
+int backstore_guest_wwid(const char *serial, char **ret);
+
+/* Letters, digits and . _ : + - (at most BACKSTORE_NAME_MAX, not starting with a dot): it becomes a directory's name. */
+bool backstore_name_is_valid(const char *name);
+/* Printable ASCII without a comma and without blanks at its ends, at most BACKSTORE_SERIAL_MAX. */
+bool backstore_serial_is_valid(const char *serial);
+/* An attribute that may be written (facts 1.13) with a decimal value. */
+bool backstore_attribute_is_valid(const char *name, const char *value);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <json-c/json.h>
+
+#include "model/lun.h"
+
+Lun *lun_new(uint32_t number, Backstore *b) {
+        Lun *l = calloc(1, sizeof *l);
+
+        if (!l)
+                return NULL;
+
+        l->number = number;
+        l->wanted = true;
+        l->backstore = b;
+        list_append(&b->luns, &l->backstore_link);
+        return l;
+}
+
+static void leave_backstore(Lun *l) {
+        list_unlink(&l->backstore_link);
+        if (list_is_empty(&l->backstore->luns))
+                backstore_free(l->backstore);
+        l->backstore = NULL;
+}
+
+Lun *lun_free(Lun *l) {
+        if (!l)
+                return NULL;
+
+        leave_backstore(l);
+        json_object_put(l->unknown);
+        free(l->error_code);
+        free(l->error_text);
+        free(l->published.device);
+        free(l->published.error_code);
+        free(l->published.error_text);
+        free(l->published.place);
+        free(l);
+        return NULL;
+}
+
+void lun_set_backstore(Lun *l, Backstore *b) {
+        if (l->backstore == b)
+                return;
+
+        leave_backstore(l);
+        l->backstore = b;
+        list_append(&b->luns, &l->backstore_link);
+}
+
+bool lun_is_gone(const Lun *l, bool instance_there) {
+        return l->backstore->devnum != 0 && !instance_there;
+}
+
+DeviceHealth lun_health(const Lun *l, const Device *device, bool gone) {
+        if (gone)
+                return HEALTH_GONE;
+
+        return device_health(device, !l->backstore->readonly, false);
+}
+
+LunState lun_state(const Lun *l, const Device *device, bool gone) {
+        if (!l->wanted)
+                return LUN_DRAINING;
+
+        if (l->linked)
+                switch (lun_health(l, device, gone)) {
+                case HEALTH_NO_PATH:
+                case HEALTH_SUSPENDED:
+                case HEALTH_READ_ONLY:
+                case HEALTH_GONE:
+                        return LUN_DEGRADED;
+                case HEALTH_OK:
+                case HEALTH_DEGRADED:
+                case HEALTH_UNKNOWN:
+                case _HEALTH_MAX:
+                        return LUN_ONLINE;
+                }
+
+        if (l->error_code)
+                return LUN_FAILED;
+
+        return device && device_verdict(device, NULL) == DEVICE_USABLE ? LUN_ATTACHING : LUN_WAITING;
+}
+
+void lun_set_error(Lun *l, const char *code, const char *text) {
+        (void) free_and_strdup(&l->error_code, code);
+        (void) free_and_strdup(&l->error_text, text);
+}
+
+const char *lun_state_to_string(LunState s) {
+        static const char *const names[_LUN_STATE_MAX] = {
+                [LUN_WAITING] = "waiting",
+                [LUN_ATTACHING] = "attaching",
+                [LUN_ONLINE] = "online",
+                [LUN_DEGRADED] = "degraded",
+                [LUN_DRAINING] = "draining",
+                [LUN_FAILED] = "failed",
+        };
+
+        return names[s];
+}
+
+static const char *const origins[_LUN_ORIGIN_MAX] = {
+        [LUN_MANUAL] = "manual",
+        [LUN_UDEV] = "udev",
+        [LUN_IMPORT] = "import",
+        [LUN_ADOPTED] = "adopted",
+};
+
+const char *lun_origin_to_string(LunOrigin o) {
+        return origins[o];
+}
+
+int lun_origin_from_string(const char *s, LunOrigin *ret) {
+        for (LunOrigin o = 0; o < _LUN_ORIGIN_MAX; o++)
+                if (streq(origins[o], s)) {
+                        *ret = o;
+                        return 0;
+                }
+
+        return -EINVAL;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <sys/sysmacros.h>
+
+#include "model/plan.h"
+
+#define MARK "vhscsid diskseq=%" PRIu64 " dev=%u:%u"
+
+const char *const plan_default_attributes[] = { "emulate_3pc=0", NULL };
+
+void plan_done(Plan *p) {
+        for (size_t i = 0; i < p->n; i++) {
+                free(p->steps[i].path);
+                free(p->steps[i].value);
+        }
+        free(p->steps);
+        *p = (Plan) {};
+}
+
+const char *step_op_to_string(StepOp op) {
+        static const char *const names[_STEP_OP_MAX] = {
+                [STEP_MKDIR] = "mkdir",
+                [STEP_WRITE] = "write",
+                [STEP_VERIFY] = "verify",
+                [STEP_SYMLINK] = "symlink",
+                [STEP_UNLINK] = "unlink",
+                [STEP_RMDIR] = "rmdir",
+        };
+
+        return names[op];
+}
+
+void target_seen_done(TargetSeen *s) {
+        free(s->nexus);
+        *s = (TargetSeen) {};
+}
+
+void lun_seen_done(LunSeen *s) {
+        free(s->link);
+        free(s->link_target);
+        free(s->serial);
+        free(s->alias);
+        strv_free(s->attributes);
+        *s = (LunSeen) {};
+}
+
+/* value NULL: none. */
+static int plan_add(Plan *p, StepOp op, const char *value, const char *format, ...) _printf_(4, 5);
+
+static int plan_add(Plan *p, StepOp op, const char *value, const char *format, ...) {
+        Step s = { .op = op };
+        va_list ap;
+        int n;
+
+        if (p->n == p->room) {
+                size_t room = p->room > 0 ? p->room * 2 : 16;
+                Step *a = realloc(p->steps, room * sizeof *a);
+
+                if (!a)
+                        return -ENOMEM;
+                p->steps = a;
+                p->room = room;
+        }
+
+        va_start(ap, format);
+        n = vasprintf(&s.path, format, ap);
+        va_end(ap);
+        if (n < 0)
+                return -ENOMEM;
+
+        if (value) {
+                s.value = strdup(value);
+                if (!s.value) {
+                        free(s.path);
+                        return -ENOMEM;
+                }
+        }
+
+        p->steps[p->n++] = s;
+        return 0;
+}
+
+/* Steps are added until one cannot be: the first error sticks, the calls after it do nothing. */
+#define ADD(r, ...)                                             \
+        do {                                                    \
+                if ((r) >= 0)                                   \
+                        (r) = plan_add(__VA_ARGS__);            \
+        } while (false)
+
+int plan_mark(uint64_t diskseq, dev_t devnum, char **ret) {
+        char *s;
+
+        if (asprintf(&s, MARK, diskseq, major(devnum), minor(devnum)) < 0)
+                return -ENOMEM;
+
+        *ret = s;
+        return 0;
+}
+
+bool plan_parse_mark(const char *alias, uint64_t *ret_diskseq, dev_t *ret_devnum) {
+        unsigned ma, mi;
+        uint64_t seq;
+        int end = 0;
+
+        if (!alias || sscanf(alias, "vhscsid diskseq=%" SCNu64 " dev=%u:%u%n", &seq, &ma, &mi, &end) != 3 || alias[end])
+                return false;
+
+        *ret_diskseq = seq;
+        *ret_devnum = makedev(ma, mi);
+        return true;
+}
+
+int plan_target_up(const TargetWant *want, const TargetSeen *seen, Plan *p) {
+        int r = 0;
+
+        if (!want->wanted)
+                return 0;
+
+        if (!seen->wwn_dir)
+                ADD(r, p, STEP_MKDIR, NULL, "vhost/%s", want->wwn);
+        if (!seen->tpg_dir)
+                ADD(r, p, STEP_MKDIR, NULL, "vhost/%s/tpgt_1", want->wwn);
+        /* A nexus that differs stays: replacing it would cut a guest (facts 1.2), and it is there to be the same. */
+        if (!seen->nexus)
+                ADD(r, p, STEP_WRITE, want->nexus, "vhost/%s/tpgt_1/nexus", want->wwn);
+
+        return r;
+}
+
+int plan_target_down(const TargetWant *want, const TargetSeen *seen, Plan *p) {
+        int r = 0;
+
+        if (want->wanted)
+                return 0;
+
+        /* The nexus goes with the portal group (facts 1.1). */
+        if (seen->tpg_dir)
+                ADD(r, p, STEP_RMDIR, NULL, "vhost/%s/tpgt_1", want->wwn);
+        if (seen->wwn_dir)
+                ADD(r, p, STEP_RMDIR, NULL, "vhost/%s", want->wwn);
+
+        return r;
+}
+
+static const char *attribute_value(char *const *attributes, const char *name, size_t n) {
+        for (; attributes && *attributes; attributes++)
+                if (strncmp(*attributes, name, n) == 0 && (*attributes)[n] == '=')
+                        return *attributes + n + 1;
+
+        return NULL;
+}
+
+static int plan_attribute(const LunWant *want, const LunSeen *seen, const char *attribute, Plan *p) {
+        const char *value = strchr(attribute, '=');
+        size_t n = (size_t) (value - attribute);
+        const char *is = attribute_value(seen->attributes, attribute, n);
+
+        if (streq_ptr(is, value + 1))
+                return 0;
+
+        return plan_add(p, STEP_WRITE, value + 1, "core/iblock_%u/%s/attrib/%.*s", want->hba, want->name, (int) n, attribute);
+}
+
+/* What has to be set before the first link: most of it is refused afterwards (facts 1.2). */
+static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) {
+        _cleanup_free_ char *control = NULL, *mark = NULL;
+        int r;
+
+        if (asprintf(&control, "udev_path=%s", want->node) < 0)
+                return -ENOMEM;
+
+        r = plan_mark(want->diskseq, want->devnum, &mark);
+        if (!seen->hba_dir)
+                ADD(r, p, STEP_MKDIR, NULL, "core/iblock_%u", want->hba);
+        if (!seen->backstore_dir)
+                ADD(r, p, STEP_MKDIR, NULL, "core/iblock_%u/%s", want->hba, want->name);
+        if (!seen->enabled) {
+                ADD(r, p, STEP_WRITE, mark, "core/iblock_%u/%s/alias", want->hba, want->name);
+                ADD(r, p, STEP_WRITE, control, "core/iblock_%u/%s/control", want->hba, want->name);
+                ADD(r, p, STEP_WRITE, want->readonly ? "readonly=1" : "readonly=0", "core/iblock_%u/%s/control", want->hba, want->name);
+                ADD(r, p, STEP_WRITE, want->link, "core/iblock_%u/%s/udev_path", want->hba, want->name);
+                ADD(r, p, STEP_WRITE, "1", "core/iblock_%u/%s/enable", want->hba, want->name);
+                ADD(r, p, STEP_VERIFY, mark, "core/iblock_%u/%s/info", want->hba, want->name);
+        }
+
+        /* With another LUN on it, it is exported, and these were set before. */
+        if (want->others && seen->enabled)
+                return r;
+
+        if (!streq_ptr(seen->serial, want->serial))
+                ADD(r, p, STEP_WRITE, want->serial, "core/iblock_%u/%s/wwn/vpd_unit_serial", want->hba, want->name);
+
+        for (const char *const *a = plan_default_attributes; r >= 0 && *a; a++)
+                if (!attribute_value(want->attributes, *a, strcspn(*a, "=")))
+                        r = plan_attribute(want, seen, *a, p);
+        for (char *const *a = want->attributes; r >= 0 && a && *a; a++)
+                r = plan_attribute(want, seen, *a, p);
+
+        return r;
+}
+
+static int plan_lun_down(const LunWant *want, const LunSeen *seen, Plan *p) {
+        int r = 0;
+
+        if (seen->link)
+                ADD(r, p, STEP_UNLINK, NULL, "vhost/%s/tpgt_1/lun/lun_%u/%s", want->wwn, want->number, seen->link);
+        if (seen->dir)
+                ADD(r, p, STEP_RMDIR, NULL, "vhost/%s/tpgt_1/lun/lun_%u", want->wwn, want->number);
+        if (seen->backstore_dir && !want->others)
+                ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u/%s", want->hba, want->name);
+        if (seen->hba_dir && !seen->hba_others && !want->others)
+                ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u", want->hba);
+
+        return r;
+}
+
+int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
+        _cleanup_free_ char *place = NULL;
+        LunSeen after = *seen;
+        uint64_t diskseq;
+        dev_t devnum;
+        size_t n = p->n;
+        int r = 0;
+
+        if (asprintf(&place, "core/iblock_%u/%s", want->hba, want->name) < 0)
+                return -ENOMEM;
+
+        /* The store says what we wanted, not that nobody came before us: a link to another backstore is somebody else's, and so is an
+         * enabled backstore of our name without our mark. */
+        if (seen->link && !streq_ptr(seen->link_target, place))
+                return want->wanted ? -EADDRINUSE : 0;
+        if (seen->enabled && !plan_parse_mark(seen->alias, &diskseq, &devnum))
+                return want->wanted ? -EADDRINUSE : 0;
+        if (seen->hba_others && !seen->backstore_dir && want->wanted)
+                return -EADDRINUSE;
+
+        if (!want->wanted || (want->gone && seen->enabled)) {
+                r = plan_lun_down(want, seen, p);
+                /* What is there when the steps above are done. */
+                after = (LunSeen) {
+                        .hba_dir = seen->hba_dir && (want->others || seen->hba_others),
+                        .backstore_dir = seen->backstore_dir && want->others,
+                        .enabled = seen->enabled && want->others,
+                };
+                /* The old instance stays under the other LUNs until their own passes took them down. */
+                if (after.enabled)
+                        return r;
+        }
+
+        /* A LUN that is up stays up, whatever its paths do; one that is not comes up only on a usable device. */
+        if (r >= 0 && want->wanted && want->usable && !after.link) {
+                r = plan_backstore_up(want, &after, p);
+                if (!after.dir)
+                        ADD(r, p, STEP_MKDIR, NULL, "vhost/%s/tpgt_1/lun/lun_%u", want->wwn, want->number);
+                ADD(r, p, STEP_SYMLINK, place, "vhost/%s/tpgt_1/lun/lun_%u/%s", want->wwn, want->number, want->name);
+        }
+
+        if (r < 0)
+                while (p->n > n) {
+                        p->n--;
+                        free(p->steps[p->n].path);
+                        free(p->steps[p->n].value);
+                }
+
+        return r;
+}

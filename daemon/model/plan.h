@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/strv.h"
+
+/* wanted + device + observed -> ordered steps. Pure: no system call, no clock, no bus. The same functions serve boot, restart, a crash in
+ * the middle, a device's return, a retry and a dry run: a step that was done is simply no longer in the next plan.
+ *
+ * A plan is made in three parts, since LUNs on different backstores do not depend on each other and run at the same time:
+ * the target's own steps up, each LUN's, the target's steps down. */
+
+typedef enum StepOp {
+        STEP_MKDIR,
+        STEP_WRITE,
+        STEP_VERIFY,            /* no change: what the kernel opened must be the instance that was meant */
+        STEP_SYMLINK,
+        STEP_UNLINK,
+        STEP_RMDIR,
+        _STEP_OP_MAX,
+} StepOp;
+
+typedef struct Step {
+        StepOp op;
+        char *path;             /* relative to <configfs>/target */
+        char *value;            /* WRITE: the bytes; SYMLINK: what it points to, relative as well; VERIFY: the mark */
+} Step;
+
+typedef struct Plan {
+        Step *steps;
+        size_t n, room;
+} Plan;
+
+void plan_done(Plan *p);
+const char *step_op_to_string(StepOp op);
+
+typedef struct TargetWant {
+        const char *wwn;
+        const char *nexus;
+        bool wanted;
+} TargetWant;
+
+typedef struct TargetSeen {
+        bool wwn_dir, tpg_dir;
+        char *nexus;            /* NULL: none */
+} TargetSeen;
+
+void target_seen_done(TargetSeen *s);
+
+typedef struct LunWant {
+        const char *wwn;
+        uint32_t number;
+        bool wanted;
+        bool others;            /* the backstore must stay for another LUN: one that is linked, or (if this one is not wanted) wanted */
+        uint32_t hba;
+        const char *name;
+        const char *serial;
+        bool readonly;
+        char *const *attributes;        /* "name=value" */
+
+        /* The device. usable: it may be brought up on it now. gone: the instance that is open was removed. */
+        bool usable, gone;
+        const char *node;       /* /dev/… to open */
+        const char *link;       /* its stable name */
+        dev_t devnum;
+        uint64_t diskseq;
+} LunWant;
+
+typedef struct LunSeen {
+        bool dir;               /* lun_<number> */
+        char *link;             /* name of the link in it, NULL: none */
+        char *link_target;      /* relative to the root */
+        bool hba_dir;
+        bool hba_others;        /* something else than our backstore is in it */
+        bool backstore_dir;
+        bool enabled;
+        char *serial;
+        char *alias;
+        dev_t devnum;           /* what it has open */
+        uint64_t diskseq;       /* from our mark in alias */
+        char **attributes;      /* those of LunWant, as they are */
+} LunSeen;
+
+void lun_seen_done(LunSeen *s);
+
+/* Steps that make the target's directory, portal group and nexus. */
+int plan_target_up(const TargetWant *want, const TargetSeen *seen, Plan *p);
+/* Steps that remove them; to be asked when no LUN is left. */
+int plan_target_down(const TargetWant *want, const TargetSeen *seen, Plan *p);
+
+/* -EADDRINUSE: the HBA directory or the LUN's directory is somebody else's; nothing was added. */
+int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p);
+
+/* The text that is written to a backstore's alias: who made it, and of which device instance. */
+int plan_mark(uint64_t diskseq, dev_t devnum, char **ret);
+/* Reads it. false: not ours. */
+bool plan_parse_mark(const char *alias, uint64_t *ret_diskseq, dev_t *ret_devnum);
+
+/* Attributes that we set on every backstore unless the admin says otherwise: XCOPY off, which would reach other backstores by their NAA
+ * (CVE-2020-28374, facts 1.13). */
+extern const char *const plan_default_attributes[];

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "model/lun.h"
+#include "model/wwn.h"
+
+/* One vhost-scsi target: ours (in the store) or foreign (seen in configfs, read-only for us). */
+
+#define TARGET_LABEL_MAX 255    /* bytes of UTF-8 */
+
+typedef enum TargetState {
+        TARGET_ONLINE,          /* every wanted LUN is up */
+        TARGET_INCOMPLETE,      /* some wanted LUN is not up; the LUN's own state says why */
+        TARGET_REMOVING,        /* Destroy was called; the kernel still has some of it */
+        TARGET_FAILED,          /* a step of the target itself failed; the error says which. Tried again, ever more rarely. */
+        TARGET_FOREIGN,         /* not ours */
+        _TARGET_STATE_MAX,
+} TargetState;
+
+typedef enum TargetEndpoint {
+        ENDPOINT_UNKNOWN,       /* not asked, or nothing to ask by: the probe needs a LUN (facts 1.3) */
+        ENDPOINT_IDLE,          /* no guest driver runs on it now; no proof that nobody needs it (facts 1.4) */
+        ENDPOINT_ATTACHED,
+        _TARGET_ENDPOINT_MAX,
+} TargetEndpoint;
+
+typedef struct TargetPublished {
+        bool exists;
+        TargetState state;
+        TargetEndpoint endpoint;
+        uint32_t portal_group;
+        char *label;
+        char *nexus;
+        char *error_code, *error_text;
+        uint64_t luns;          /* Target.membership that Luns was told from */
+} TargetPublished;
+
+struct Target {
+        char *wwn;              /* canonical; a foreign one may have any name that the kernel took */
+
+        /* Intent, stored. */
+        char *label;            /* never NULL */
+        char nexus[WWN_SIZE];
+        bool wanted;
+        bool force;
+        struct json_object *unknown;
+
+        Lun **luns;             /* sorted by number */
+        size_t n_luns, room_luns;
+        uint64_t membership;    /* counts changes of the array */
+
+        bool foreign;
+        uint32_t portal_group;
+        char *seen_nexus;       /* of a foreign one; may be NULL */
+
+        /* Observed. */
+        bool present;           /* its directory exists, or may exist */
+        bool up;                /* portal group and nexus are there */
+        TargetEndpoint endpoint;
+        uint64_t endpoint_at;   /* when, CLOCK_MONOTONIC µs */
+
+        /* Activity. */
+        bool dirty;             /* the next pass looks at the target itself */
+        bool probe;             /* the next pass asks who is attached */
+        void *worker;           /* the pass that runs, or NULL; one that hangs is not counted */
+        unsigned failures;
+        uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */
+        List queue_link;        /* Registry.queued */
+        List publish_link;      /* Registry.publishing */
+        List requests;          /* calls that wait for its passes (engine/request.h) */
+
+        char *error_code, *error_text;
+        TargetPublished published;
+};
+
+Target *target_new(const char *wwn);
+Target *target_free(Target *t);                                 /* with its LUNs; returns NULL */
+DEFINE_CLEANUP(Target *, target_free);
+
+Lun *target_lun(const Target *t, uint32_t number);              /* or NULL */
+int target_add_lun(Target *t, Lun *l);                          /* takes it over; -EEXIST, -ENOMEM: not taken */
+void target_remove_lun(Target *t, Lun *l);                      /* frees it */
+int target_lowest_free_number(const Target *t, uint32_t *ret);  /* -ENOSPC */
+
+TargetState target_state(const Target *t);
+void target_set_error(Target *t, const char *code, const char *text);
+
+const char *target_state_to_string(TargetState s);
+const char *target_endpoint_to_string(TargetEndpoint e);

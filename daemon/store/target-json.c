@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+
+#include "base/parse.h"
+#include "model/source.h"
+#include "store/target-json.h"
+
+typedef struct json_object Json;
+typedef struct json_tokener Tokener;
+
+DEFINE_CLEANUP(Json *, json_object_put);
+DEFINE_CLEANUP(Tokener *, json_tokener_free);
+
+static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
+static const char *const lun_keys[] = {
+        "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", NULL
+};
+
+static int refuse(char **ret_why, const char *format, ...) _printf_(2, 3);
+
+static int refuse(char **ret_why, const char *format, ...) {
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(ret_why, format, ap);
+        va_end(ap);
+        if (n < 0)
+                *ret_why = NULL;
+
+        return -EINVAL;
+}
+
+/* A string without NUL bytes, or NULL. */
+static const char *get_string(Json *o, const char *key) {
+        Json *v;
+        const char *s;
+
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+                return NULL;
+
+        s = json_object_get_string(v);
+        return strlen(s) == (size_t) json_object_get_string_len(v) ? s : NULL;
+}
+
+/* Absent: the value that is there already. */
+static int get_boolean(Json *o, const char *key, bool *ret) {
+        Json *v;
+
+        if (!json_object_object_get_ex(o, key, &v))
+                return 0;
+        if (!json_object_is_type(v, json_type_boolean))
+                return -EINVAL;
+
+        *ret = json_object_get_boolean(v);
+        return 0;
+}
+
+static int get_u32(Json *o, const char *key, uint32_t *ret) {
+        int64_t n;
+        Json *v;
+
+        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
+                return -EINVAL;
+
+        n = json_object_get_int64(v);
+        if (n < 0 || n >= UINT32_MAX)
+                return -EINVAL;
+
+        *ret = (uint32_t) n;
+        return 0;
+}
+
+static int keep_unknown(Json *o, const char *const *known, Json **ret) {
+        struct json_object_iterator i = json_object_iter_begin(o), end = json_object_iter_end(o);
+
+        for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
+                const char *key = json_object_iter_peek_name(&i);
+
+                if (strv_contains((char *const *) known, key))
+                        continue;
+
+                if (!*ret) {
+                        *ret = json_object_new_object();
+                        if (!*ret)
+                                return -ENOMEM;
+                }
+
+                if (json_object_object_add(*ret, key, json_object_get(json_object_iter_peek_value(&i))) < 0)
+                        return -ENOMEM;
+        }
+
+        return 0;
+}
+
+static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
+        struct json_object_iterator i, end;
+        Json *a;
+        int r;
+
+        if (!json_object_object_get_ex(o, "attributes", &a))
+                return 0;
+        if (!json_object_is_type(a, json_type_object))
+                return refuse(ret_why, "attributes is no object");
+
+        i = json_object_iter_begin(a);
+        end = json_object_iter_end(a);
+        for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
+                const char *key = json_object_iter_peek_name(&i), *value = get_string(a, key);
+                char *s;
+
+                if (!value || !backstore_attribute_is_valid(key, value))
+                        return refuse(ret_why, "attribute %s is unknown or has no decimal text as value", key);
+                if (asprintf(&s, "%s=%s", key, value) < 0)
+                        return -ENOMEM;
+                r = strv_consume(&b->attributes, s);
+                if (r < 0)
+                        return r;
+        }
+
+        strv_sort(b->attributes);
+        return 0;
+}
+
+static int parse_lun(Json *o, Target *t, char **ret_why) {
+        _cleanup_(backstore_freep) Backstore *made = NULL;
+        _cleanup_(lun_freep) Lun *l = NULL;
+        const char *source, *name, *serial, *origin;
+        _cleanup_free_ char *canonical = NULL;
+        uint32_t number, hba;
+        Backstore *b = NULL;
+        SourceKind kind;
+        int r;
+
+        if (!json_object_is_type(o, json_type_object))
+                return refuse(ret_why, "a LUN is no object");
+        if (get_u32(o, "number", &number) < 0 || number > LUN_NUMBER_MAX)
+                return refuse(ret_why, "a LUN has no number from 0 to %d", LUN_NUMBER_MAX);
+
+        source = get_string(o, "source");
+        name = get_string(o, "name");
+        serial = get_string(o, "serial");
+        origin = get_string(o, "origin");
+        if (!source || source_parse(source, &kind, &canonical, NULL) < 0 || !streq(source, canonical))
+                return refuse(ret_why, "LUN %" PRIu32 " has no proper source", number);
+        if (!name || !backstore_name_is_valid(name))
+                return refuse(ret_why, "LUN %" PRIu32 " has no proper name", number);
+        if (!serial || !backstore_serial_is_valid(serial))
+                return refuse(ret_why, "LUN %" PRIu32 " has no proper serial", number);
+        if (get_u32(o, "hba", &hba) < 0)
+                return refuse(ret_why, "LUN %" PRIu32 " has no hba number", number);
+
+        /* Two LUNs of one target may share a disk. */
+        for (size_t i = 0; i < t->n_luns && !b; i++)
+                if (streq(t->luns[i]->backstore->source, source))
+                        b = t->luns[i]->backstore;
+
+        if (b) {
+                if (!streq(b->name, name) || !streq(b->serial, serial) || b->hba != hba)
+                        return refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
+        } else {
+                made = backstore_new(source);
+                if (!made)
+                        return -ENOMEM;
+
+                made->hba = hba;
+                made->name = strdup(name);
+                made->serial = strdup(serial);
+                if (!made->name || !made->serial)
+                        return -ENOMEM;
+                if (get_boolean(o, "readonly", &made->readonly) < 0)
+                        return refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
+                r = parse_attributes(o, made, ret_why);
+                if (r < 0)
+                        return r;
+        }
+
+        l = lun_new(number, b ?: made);
+        if (!l)
+                return -ENOMEM;
+        TAKE_PTR(made);
+
+        if (get_boolean(o, "wanted", &l->wanted) < 0 || get_boolean(o, "force", &l->force) < 0)
+                return refuse(ret_why, "LUN %" PRIu32 ": wanted or force is no boolean", number);
+        if (!origin || lun_origin_from_string(origin, &l->origin) < 0)
+                return refuse(ret_why, "LUN %" PRIu32 " has no proper origin", number);
+
+        r = keep_unknown(o, lun_keys, &l->unknown);
+        if (r < 0)
+                return r;
+
+        r = target_add_lun(t, l);
+        if (r == -EEXIST)
+                return refuse(ret_why, "LUN %" PRIu32 " is there twice", number);
+        if (r < 0)
+                return r;
+
+        /* What was wanted may be in the kernel: only a look tells. */
+        l->present = true;
+        l->backstore->present = true;
+        TAKE_PTR(l);
+        return 0;
+}
+
+static int parse_target(Json *o, Target **ret, char **ret_why) {
+        _cleanup_(target_freep) Target *t = NULL;
+        const char *wwn, *nexus, *label;
+        char canonical[WWN_SIZE];
+        uint32_t version;
+        Json *luns;
+        int r;
+
+        if (!json_object_is_type(o, json_type_object))
+                return refuse(ret_why, "no object");
+        if (get_u32(o, "version", &version) < 0)
+                return refuse(ret_why, "no version");
+        if (version > TARGET_JSON_VERSION) {
+                refuse(ret_why, "format version %" PRIu32 " is newer than ours, which is %d", version, TARGET_JSON_VERSION);
+                return -EPROTONOSUPPORT;
+        }
+
+        wwn = get_string(o, "wwn");
+        if (!wwn || wwn_parse(wwn, canonical) < 0 || !streq(wwn, canonical))
+                return refuse(ret_why, "no canonical wwn");
+
+        t = target_new(wwn);
+        if (!t)
+                return -ENOMEM;
+
+        nexus = get_string(o, "nexus");
+        if (!nexus || wwn_parse(nexus, t->nexus) < 0 || !streq(nexus, t->nexus))
+                return refuse(ret_why, "no canonical nexus");
+
+        label = get_string(o, "label");
+        if (!label || strlen(label) > TARGET_LABEL_MAX || !string_is_utf8(label) || string_has_control(label))
+                return refuse(ret_why, "no proper label");
+        r = free_and_strdup(&t->label, label);
+        if (r < 0)
+                return r;
+
+        if (get_boolean(o, "wanted", &t->wanted) < 0 || get_boolean(o, "force", &t->force) < 0)
+                return refuse(ret_why, "wanted or force is no boolean");
+
+        if (!json_object_object_get_ex(o, "luns", &luns) || !json_object_is_type(luns, json_type_array))
+                return refuse(ret_why, "no array luns");
+        if (json_object_array_length(luns) > LUN_NUMBER_MAX + 1)
+                return refuse(ret_why, "too many LUNs");
+
+        for (size_t i = 0; i < json_object_array_length(luns); i++) {
+                r = parse_lun(json_object_array_get_idx(luns, i), t, ret_why);
+                if (r < 0)
+                        return r;
+        }
+
+        r = keep_unknown(o, target_keys, &t->unknown);
+        if (r < 0)
+                return r;
+
+        t->present = true;
+        *ret = TAKE_PTR(t);
+        return 0;
+}
+
+int target_json_parse(const char *text, size_t size, Target **ret, char **ret_why) {
+        _cleanup_(json_tokener_freep) Tokener *tokener = NULL;
+        _cleanup_(json_object_putp) Json *o = NULL;
+
+        *ret_why = NULL;
+        if (size > TARGET_JSON_MAX) {
+                refuse(ret_why, "larger than %u bytes", TARGET_JSON_MAX);
+                return -EFBIG;
+        }
+
+        tokener = json_tokener_new_ex(16);
+        if (!tokener)
+                return -ENOMEM;
+
+        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(tokener, text, (int) size);
+        if (!o)
+                return refuse(ret_why, "not JSON: %s at byte %zu",
+                              json_tokener_get_error(tokener) == json_tokener_continue ? "cut off" :
+                              json_tokener_error_desc(json_tokener_get_error(tokener)), json_tokener_get_parse_end(tokener));
+
+        return parse_target(o, ret, ret_why);
+}
+
+/* Adds v, which is ours, to o; NULL is a failed allocation. */
+static int add(Json *o, const char *key, Json *v) {
+        if (!v)
+                return -ENOMEM;
+
+        if (json_object_object_add(o, key, v) < 0) {
+                json_object_put(v);
+                return -ENOMEM;
+        }
+
+        return 0;
+}
+
+#define ADD(r, ...)                             \
+        do {                                    \
+                if ((r) >= 0)                   \
+                        (r) = add(__VA_ARGS__); \
+        } while (false)
+
+static int add_unknown(Json *o, Json *unknown) {
+        struct json_object_iterator i, end;
+        int r = 0;
+
+        if (!unknown)
+                return 0;
+
+        i = json_object_iter_begin(unknown);
+        end = json_object_iter_end(unknown);
+        for (; r >= 0 && !json_object_iter_equal(&i, &end); json_object_iter_next(&i))
+                /* A null is a value like another here, and json-c has it as NULL. */
+                if (json_object_object_add(o, json_object_iter_peek_name(&i), json_object_get(json_object_iter_peek_value(&i))) < 0)
+                        r = -ENOMEM;
+
+        return r;
+}
+
+static int format_lun(const Lun *l, Json **ret) {
+        _cleanup_(json_object_putp) Json *o = json_object_new_object(), *attributes = NULL;
+        const Backstore *b = l->backstore;
+        int r = o ? 0 : -ENOMEM;
+
+        ADD(r, o, "number", json_object_new_int64(l->number));
+        ADD(r, o, "source", json_object_new_string(b->source));
+        ADD(r, o, "name", json_object_new_string(b->name));
+        ADD(r, o, "serial", json_object_new_string(b->serial));
+        ADD(r, o, "hba", json_object_new_int64(b->hba));
+        ADD(r, o, "readonly", json_object_new_boolean(b->readonly));
+        ADD(r, o, "origin", json_object_new_string(lun_origin_to_string(l->origin)));
+        ADD(r, o, "wanted", json_object_new_boolean(l->wanted));
+        if (!l->wanted && l->force)
+                ADD(r, o, "force", json_object_new_boolean(true));
+
+        if (b->attributes && r >= 0) {
+                attributes = json_object_new_object();
+                if (!attributes)
+                        return -ENOMEM;
+                for (char **a = b->attributes; r >= 0 && *a; a++) {
+                        const char *value = strchr(*a, '=');
+                        _cleanup_free_ char *key = strndup(*a, (size_t) (value - *a));
+
+                        if (!key)
+                                return -ENOMEM;
+                        ADD(r, attributes, key, json_object_new_string(value + 1));
+                }
+                ADD(r, o, "attributes", json_object_get(attributes));
+        }
+
+        if (r >= 0)
+                r = add_unknown(o, l->unknown);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(o);
+        return 0;
+}
+
+int target_json_format(const Target *t, char **ret, size_t *ret_size) {
+        _cleanup_(json_object_putp) Json *o = json_object_new_object(), *luns = json_object_new_array();
+        const char *text;
+        char *copy;
+        size_t size;
+        int r = o && luns ? 0 : -ENOMEM;
+
+        ADD(r, o, "version", json_object_new_int(TARGET_JSON_VERSION));
+        ADD(r, o, "wwn", json_object_new_string(t->wwn));
+        ADD(r, o, "label", json_object_new_string(t->label));
+        ADD(r, o, "nexus", json_object_new_string(t->nexus));
+        ADD(r, o, "wanted", json_object_new_boolean(t->wanted));
+        if (!t->wanted && t->force)
+                ADD(r, o, "force", json_object_new_boolean(true));
+
+        for (size_t i = 0; r >= 0 && i < t->n_luns; i++) {
+                Json *l = NULL;
+
+                if (t->luns[i]->finished)
+                        continue;
+
+                r = format_lun(t->luns[i], &l);
+                if (r >= 0 && json_object_array_add(luns, l) < 0) {
+                        json_object_put(l);
+                        r = -ENOMEM;
+                }
+        }
+
+        ADD(r, o, "luns", json_object_get(luns));
+        if (r >= 0)
+                r = add_unknown(o, t->unknown);
+        if (r < 0)
+                return r;
+
+        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+        if (!text)
+                return -ENOMEM;
+
+        copy = malloc(size + 2);
+        if (!copy)
+                return -ENOMEM;
+        memcpy(copy, text, size);
+        copy[size] = '\n';
+        copy[size + 1] = 0;
+
+        *ret = copy;
+        *ret_size = size + 1;
+        return 0;
+}
