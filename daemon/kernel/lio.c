@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <sys/sysmacros.h>
+
+#include "base/errno.h"
+#include "base/parse.h"
+#include "kernel/lio.h"
+
+/* Reads core/iblock_<N>/<name>/<file>; a file that is not there leaves NULL. */
+static int read_backstore(Cfs *c, const LunWant *want, const char *file, char **ret) {
+        char path[512];
+        int r;
+
+        snprintf(path, sizeof path, "core/iblock_%u/%s/%s", want->hba, want->name, file);
+        r = cfs_read(c, path, ret);
+        return r == -ENOENT ? 0 : r;
+}
+
+int lio_observe_target(Cfs *c, const char *wwn, TargetSeen *ret) {
+        _cleanup_(target_seen_done) TargetSeen seen = {};
+        char path[512];
+        int r;
+
+        /* One look tells of all three as a rule: a missing nexus reads as ENODEV (facts 1.2), a missing group as ENOENT. */
+        snprintf(path, sizeof path, "vhost/%s/tpgt_1/nexus", wwn);
+        r = cfs_read(c, path, &seen.nexus);
+        if (r >= 0 || r == -ENODEV)
+                seen.wwn_dir = seen.tpg_dir = true;
+        else if (r == -ENOENT) {
+                snprintf(path, sizeof path, "vhost/%s", wwn);
+                r = cfs_exists(c, path);
+                if (r < 0)
+                        return r;
+                seen.wwn_dir = r > 0;
+        } else
+                return r;
+
+        *ret = seen;
+        seen = (TargetSeen) {};
+        return 0;
+}
+
+static int observe_attributes(Cfs *c, const LunWant *want, LunSeen *seen) {
+        const char *const *const lists[] = { plan_default_attributes, (const char *const *) want->attributes };
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (const char *const *a = lists[i]; a && *a; a++) {
+                        _cleanup_free_ char *value = NULL;
+                        size_t n = strcspn(*a, "=");
+                        char file[128];
+                        char *s;
+                        int r;
+
+                        snprintf(file, sizeof file, "attrib/%.*s", (int) n, *a);
+                        r = read_backstore(c, want, file, &value);
+                        if (r < 0)
+                                return r;
+                        if (!value)
+                                continue;
+
+                        if (asprintf(&s, "%.*s=%s", (int) n, *a, value) < 0)
+                                return -ENOMEM;
+                        r = strv_consume(&seen->attributes, s);
+                        if (r < 0)
+                                return r;
+                }
+
+        return 0;
+}
+
+static int observe_backstore(Cfs *c, const LunWant *want, LunSeen *seen) {
+        _cleanup_free_ char *enable = NULL, *serial = NULL;
+        const char *s;
+        int r;
+
+        r = read_backstore(c, want, "enable", &enable);
+        if (r < 0)
+                return r;
+        seen->enabled = enable && !streq(enable, "0");
+
+        r = read_backstore(c, want, "alias", &seen->alias);
+        if (r < 0)
+                return r;
+
+        r = read_backstore(c, want, "wwn/vpd_unit_serial", &serial);
+        if (r < 0)
+                return r;
+        /* drivers/target/target_core_configfs.c, target_wwn_vpd_unit_serial_show() */
+        s = serial ? startswith(serial, "T10 VPD Unit Serial Number: ") : NULL;
+        if (s) {
+                seen->serial = strdup(s);
+                if (!seen->serial)
+                        return -ENOMEM;
+        }
+
+        if (seen->enabled)
+                (void) plan_parse_mark(seen->alias, &seen->diskseq, &seen->devnum);
+
+        return observe_attributes(c, want, seen);
+}
+
+int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
+        _cleanup_(strv_freep) char **links = NULL, **entries = NULL;
+        _cleanup_(lun_seen_done) LunSeen seen = {};
+        char path[1024];
+        int r;
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_1/lun/lun_%u", want->wwn, want->number);
+        r = cfs_list(c, path, false, true, &links);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        seen.dir = r >= 0;
+
+        if (links && links[0]) {
+                seen.link = strdup(links[0]);
+                if (!seen.link)
+                        return -ENOMEM;
+
+                snprintf(path, sizeof path, "vhost/%s/tpgt_1/lun/lun_%u/%s", want->wwn, want->number, seen.link);
+                r = cfs_readlink(c, path, &seen.link_target);
+                if (r < 0)
+                        return r;
+        }
+
+        snprintf(path, sizeof path, "core/iblock_%u", want->hba);
+        r = cfs_list(c, path, true, false, &entries);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        seen.hba_dir = r >= 0;
+        seen.backstore_dir = strv_contains(entries, want->name);
+        seen.hba_others = strv_length(entries) > (seen.backstore_dir ? 1U : 0U);
+
+        if (seen.backstore_dir) {
+                r = observe_backstore(c, want, &seen);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = seen;
+        seen = (LunSeen) {};
+        return 0;
+}
+
+/* drivers/target/target_core_iblock.c, iblock_show_configfs_dev_params(): "Major: 253 Minor: 3". */
+static int verify(Cfs *c, const char *info_path, const char *mark) {
+        uint64_t meant_diskseq, diskseq;
+        _cleanup_free_ char *info = NULL;
+        unsigned ma, mi;
+        const char *p;
+        dev_t meant;
+        int r;
+
+        if (!plan_parse_mark(mark, &meant_diskseq, &meant))
+                return -EINVAL;
+
+        r = cfs_read(c, info_path, &info);
+        if (r < 0)
+                return r;
+
+        p = strstr(info, "Major: ");
+        if (!p || sscanf(p, "Major: %u Minor: %u", &ma, &mi) != 2)
+                return -EBADMSG;
+        if (makedev(ma, mi) != meant)
+                return -ESTALE;
+
+        /* It is open now, so its number cannot be given to another one any more. */
+        if (meant_diskseq == 0)
+                return 0;
+
+        r = cfs_block_diskseq(c, meant, &diskseq);
+        if (r < 0)
+                return r;
+
+        return diskseq == meant_diskseq ? 0 : -ESTALE;
+}
+
+int lio_perform(Cfs *c, const Step *s) {
+        int r;
+
+        switch (s->op) {
+        case STEP_MKDIR:
+                r = cfs_mkdir(c, s->path);
+                return r == -EEXIST ? 0 : r;
+        case STEP_WRITE:
+                return cfs_write(c, s->path, s->value);
+        case STEP_VERIFY:
+                return verify(c, s->path, s->value);
+        case STEP_SYMLINK:
+                return cfs_symlink(c, s->value, s->path);
+        case STEP_UNLINK:
+                r = cfs_unlink(c, s->path);
+                return r == -ENOENT ? 0 : r;
+        case STEP_RMDIR:
+                r = cfs_rmdir(c, s->path);
+                return r == -ENOENT ? 0 : r;
+        case _STEP_OP_MAX:
+                break;
+        }
+
+        assert(false);
+        return -EINVAL;
+}
+
+int lio_probe_attached(Cfs *c, const char *wwn) {
+        _cleanup_(strv_freep) char **luns = NULL;
+        char path[512];
+        int r;
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_1/lun", wwn);
+        r = cfs_list(c, path, true, false, &luns);
+        if (r == -ENOENT)
+                return -ENODATA;
+        if (r < 0)
+                return r;
+        if (!luns || !luns[0])
+                return -ENODATA;
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_1", wwn);
+        r = cfs_rmdir(c, path);
+        if (r == -EBUSY)
+                return 1;
+        if (r == -ENOTEMPTY)
+                return 0;
+        if (r < 0)
+                return r;
+
+        /* The last LUN directory went between two lines, by somebody else's hand, and the group with it: the next pass makes it anew. */
+        return -EAGAIN;
+}
+
+int lio_list_targets(Cfs *c, char ***ret) {
+        int r = cfs_list(c, "vhost", true, false, ret);
+
+        return r == -ENOENT ? 0 : r;
+}
+
+static bool name_number(const char *name, const char *prefix, uint32_t *ret) {
+        const char *s = startswith(name, prefix);
+
+        return s && parse_u32(s, ret) >= 0;
+}
+
+static int survey_lun(Cfs *c, const LioFound *tpg, const char *lun_dir, uint32_t number, lio_found_t found, void *userdata) {
+        _cleanup_free_ char *target = NULL, *udev_path = NULL, *serial = NULL;
+        _cleanup_(strv_freep) char **links = NULL;
+        LioFound f = *tpg;
+        const char *s;
+        int r;
+
+        f.lun = number;
+        r = cfs_list(c, lun_dir, false, true, &links);
+        if (r < 0)
+                return r;
+
+        if (links && links[0]) {
+                _cleanup_free_ char *link = NULL, *udev_path_file = NULL, *serial_file = NULL;
+
+                if (asprintf(&link, "%s/%s", lun_dir, links[0]) < 0)
+                        return -ENOMEM;
+                r = cfs_readlink(c, link, &target);
+                if (r < 0)
+                        return r;
+                if (asprintf(&udev_path_file, "%s/udev_path", target) < 0 || asprintf(&serial_file, "%s/wwn/vpd_unit_serial", target) < 0)
+                        return -ENOMEM;
+
+                f.place = startswith(target, "core/") ?: target;
+                if (cfs_read(c, udev_path_file, &udev_path) >= 0)
+                        f.udev_path = udev_path;
+                if (cfs_read(c, serial_file, &serial) >= 0) {
+                        s = startswith(serial, "T10 VPD Unit Serial Number: ");
+                        f.serial = s;
+                }
+        }
+
+        found(&f, userdata);
+        return 0;
+}
+
+static int survey_portal_group(Cfs *c, const char *wwn, uint32_t tag, lio_found_t found, void *userdata) {
+        _cleanup_(strv_freep) char **luns = NULL;
+        _cleanup_free_ char *nexus = NULL;
+        LioFound f = { .wwn = wwn, .portal_group = tag, .lun = -1 };
+        char path[1024];
+        int r;
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_%u/nexus", wwn, tag);
+        if (cfs_read(c, path, &nexus) >= 0)
+                f.nexus = nexus;
+        found(&f, userdata);
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_%u/lun", wwn, tag);
+        r = cfs_list(c, path, true, false, &luns);
+        if (r < 0)
+                return r;
+
+        for (char **l = luns; l && *l; l++) {
+                uint32_t number;
+
+                if (!name_number(*l, "lun_", &number))
+                        continue;
+
+                snprintf(path, sizeof path, "vhost/%s/tpgt_%u/lun/%s", wwn, tag, *l);
+                r = survey_lun(c, &f, path, number, found, userdata);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+
+        return 0;
+}
+
+int lio_survey_target(Cfs *c, const char *wwn, lio_found_t found, void *userdata) {
+        _cleanup_(strv_freep) char **groups = NULL;
+        bool any = false;
+        char path[512];
+        int r;
+
+        snprintf(path, sizeof path, "vhost/%s", wwn);
+        r = cfs_list(c, path, true, false, &groups);
+        if (r < 0)
+                return r;
+
+        for (char **g = groups; g && *g; g++) {
+                uint32_t tag;
+
+                if (!name_number(*g, "tpgt_", &tag))
+                        continue;
+
+                r = survey_portal_group(c, wwn, tag, found, userdata);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+                any = true;
+        }
+
+        if (!any)
+                found(&(LioFound) { .wwn = wwn, .lun = -1 }, userdata);
+
+        return 0;
+}
+
+int lio_survey_hbas(Cfs *c, lio_found_hba_t found, void *userdata) {
+        _cleanup_(strv_freep) char **hbas = NULL;
+        int r;
+
+        r = cfs_list(c, "core", true, false, &hbas);
+        if (r < 0)
+                return r;
+
+        for (char **h = hbas; h && *h; h++) {
+                char *underscore = strrchr(*h, '_');
+                uint32_t number;
+
+                if (!underscore || parse_u32(underscore + 1, &number) < 0)
+                        continue;
+
+                *underscore = 0;
+                found(*h, number, userdata);
+        }
+
+        return 0;
+}

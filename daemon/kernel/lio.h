@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kernel/cfs.h"
+#include "model/plan.h"
+
+/* LIO's configfs in our words: look at it, do one step of a plan, ask who is attached. Called by passes only, in a child: all of these
+ * may wait in the kernel for ever where a LUN drains (facts 1.5). Thread-safe. */
+
+int lio_observe_target(Cfs *c, const char *wwn, TargetSeen *ret);
+/* Reads lun_<number> and the backstore that want names. */
+int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret);
+
+/* Negative errno as the kernel gave it. A directory that is there already, or gone already, is fine. STEP_VERIFY: -ESTALE if what was
+ * opened is not the instance in the step's mark. */
+int lio_perform(Cfs *c, const Step *s);
+
+/* Is a guest's driver running on portal group 1? 1, 0, or -ENODATA if there is no LUN directory: then the probe, an rmdir that the kernel
+ * must refuse (facts 1.3), would succeed. Only for whoever alone changes the target at that time. */
+int lio_probe_attached(Cfs *c, const char *wwn);
+
+/* Everything that is there, whoever made it. Called for each target, then for each of its LUNs, then for each HBA in core/. */
+typedef struct LioFound {
+        const char *wwn;
+        unsigned portal_group;
+        const char *nexus;              /* may be NULL */
+        int64_t lun;                    /* -1: this tells of the portal group itself */
+        const char *place;              /* of a LUN: iblock_3/disk1; NULL if nothing is linked */
+        const char *udev_path;
+        const char *serial;
+} LioFound;
+
+typedef void (*lio_found_t)(const LioFound *f, void *userdata);
+typedef void (*lio_found_hba_t)(const char *plugin, uint32_t number, void *userdata);
+
+/* The targets' names. */
+int lio_list_targets(Cfs *c, char ***ret);
+/* One target. */
+int lio_survey_target(Cfs *c, const char *wwn, lio_found_t found, void *userdata);
+/* iblock_<N>, fileio_<N>, … */
+int lio_survey_hbas(Cfs *c, lio_found_hba_t found, void *userdata);
