@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "bus/bus-lun.h"
+#include "bus/bus-manager.h"
+#include "bus/bus-target.h"
+#include "bus/publish.h"
+#include "daemon.h"
+#include "dbus/vhostscsi-names.h"
+#include "engine/foreign.h"
+#include "engine/hotplug.h"
+#include "engine/queue.h"
+#include "engine/request.h"
+#include "engine/worker.h"
+
+static void event_source_unrefp(sd_event_source **s) {
+        sd_event_source_unref(*s);
+}
+
+/* What is in the kernel is looked at before the name is taken, so that the first caller sees it; a LUN that hangs does not hold that up. */
+#define FIRST_LOOK_USEC UINT64_C(10000000)
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int start_loop(Engine *e) {
+        int r;
+
+        r = sd_event_default(&e->event);
+        if (r < 0)
+                return log_error_errno(r, "Cannot make an event loop");
+
+        r = sd_event_add_signal(e->event, NULL, SIGTERM, on_signal, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(e->event, NULL, SIGINT, on_signal, NULL);
+        if (r >= 0)
+                r = sd_event_set_watchdog(e->event, true);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up signals and watchdog");
+
+        return 0;
+}
+
+static int start_model(Engine *e, const char *state_dir) {
+        struct timespec now;
+        int r;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        r = registry_init(&e->registry, (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000);
+        if (r >= 0)
+                r = (e->inventory = inventory_new()) ? 0 : -ENOMEM;
+        if (r < 0)
+                return log_oom();
+
+        r = store_new(state_dir, &e->store);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open the state directory %s", state_dir);
+
+        r = store_load(e->store, &e->registry);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the state directory %s", state_dir);
+
+        return 0;
+}
+
+static int start_kernel(Engine *e) {
+        const char *step = NULL;
+        int fd, r;
+
+        r = bringup(&e->fabric, &fd, &step);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start: %s", step ?: "bring up the fabric");
+
+        r = cfs_new(fd, &e->cfs);
+        if (r < 0) {
+                safe_close(fd);
+                return log_error_errno(r, "Cannot use configfs");
+        }
+
+        return 0;
+}
+
+static int start_devices(Engine *e) {
+        int r;
+
+        r = uevents_new(e->event, 0, hotplug_on_device, hotplug_on_lost, e, &e->uevents);
+        if (r < 0)
+                return log_error_errno(r, "Cannot listen to udev");
+
+        r = hotplug_enumerate(e);
+        if (r < 0)
+                return log_error_errno(r, "Cannot enumerate devices");
+
+        return 0;
+}
+
+static int on_kick(sd_event_source *source, void *userdata) {
+        return 0;
+}
+
+static int first_look(Engine *e) {
+        _cleanup_(event_source_unrefp) sd_event_source *kick = NULL;
+        uint64_t deadline;
+        int r;
+
+        r = queue_start(e);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start the queue");
+
+        r = foreign_watch(e, "/sys/kernel/config/target");
+        if (r < 0)
+                log_warning_errno(r, "Cannot watch configfs, targets that others make are seen by Rescan() only");
+
+        e->survey_wanted = true;
+        registry_mark_all(&e->registry);
+
+        /* The loop runs its post sources after an event only: this one sets them going. */
+        r = sd_event_add_defer(e->event, &kick, on_kick, NULL);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start the queue");
+
+        for (deadline = engine_now(e) + FIRST_LOOK_USEC; !queue_is_idle(e) && engine_now(e) < deadline;) {
+                r = sd_event_run(e->event, deadline - engine_now(e));
+                if (r < 0)
+                        return log_error_errno(r, "Cannot look at configfs");
+                if (sd_event_get_state(e->event) == SD_EVENT_FINISHED)
+                        return -ECANCELED;
+        }
+
+        return 0;
+}
+
+static int start_bus(Daemon *d) {
+        Engine *e = &d->engine;
+        int r;
+
+        r = sd_bus_open_system(&d->bus);
+        if (r < 0)
+                return log_error_errno(r, "Cannot connect to the system bus");
+
+        r = bus_manager_add(d->bus, e);
+        if (r >= 0)
+                r = bus_target_add(d->bus, e);
+        if (r >= 0)
+                r = bus_lun_add(d->bus, e);
+        if (r >= 0)
+                r = publish_start(d->bus, e);
+        if (r >= 0)
+                r = sd_bus_attach_event(d->bus, e->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return log_error_errno(r, "Cannot publish objects");
+
+        e->running = true;
+        r = sd_bus_request_name(d->bus, VHOSTSCSI_BUS_NAME, 0);
+        if (r < 0)
+                return log_error_errno(r, "Cannot own the name %s", VHOSTSCSI_BUS_NAME);
+
+        return 0;
+}
+
+int daemon_start(Daemon *d, const char *state_dir) {
+        Engine *e = &d->engine;
+        int r;
+
+        list_init(&e->workers);
+        list_init(&e->rescans);
+        list_init(&e->answered);
+        list_init(&e->probed);
+
+        r = start_loop(e);
+        if (r >= 0)
+                r = start_kernel(e);
+        if (r >= 0)
+                r = start_model(e, state_dir);
+        if (r >= 0)
+                r = start_devices(e);
+        if (r >= 0)
+                r = first_look(e);
+        if (r >= 0)
+                r = start_bus(d);
+        if (r < 0)
+                return r;
+
+        (void) sd_notify(false, "READY=1\nSTATUS=Keeping targets as they are wanted");
+        log_info("Ready: %zu targets, fabric %s (%s)", map_size(e->registry.targets), e->fabric.module, e->fabric.origin);
+        return 0;
+}
+
+int daemon_run(Daemon *d) {
+        int r = sd_event_loop(d->engine.event);
+
+        (void) sd_notify(false, "STOPPING=1");
+        return r < 0 ? log_error_errno(r, "The event loop failed") : 0;
+}
+
+void daemon_done(Daemon *d) {
+        Engine *e = &d->engine;
+        Target *t;
+        Request *q;
+
+        /* Nothing in the kernel changes because we go. */
+        if (e->workers.next)
+                worker_stop_all(e);
+        foreign_stop(e);
+        if (e->registry.targets)
+                REGISTRY_FOREACH(&e->registry, t)
+                        LIST_FOREACH(&t->requests, q, Request, link)
+                                request_free(q);
+        if (e->answered.next)
+                request_flush(e);
+
+        publish_stop(e);
+        queue_stop(e);
+        sd_bus_flush_close_unref(d->bus);
+        uevents_free(e->uevents);
+        registry_done(&e->registry);
+        inventory_free(e->inventory);
+        store_free(e->store);
+        cfs_free(e->cfs);
+        fabric_done(&e->fabric);
+        sd_event_unref(e->event);
+}

@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "engine/edit.h"
+#include "engine/hotplug.h"
+#include "engine/survey.h"
+
+static int check_generation(Engine *e, const EditOptions *o, Refusal *refusal) {
+        if (o->has_generation && o->generation != e->registry.generation)
+                return refuse(refusal, REFUSAL_GENERATION_MISMATCH, "The configuration is at generation %" PRIu64 ", not %" PRIu64 "; look again",
+                              e->registry.generation, o->generation);
+
+        return 0;
+}
+
+static int check_ours(const Target *t, Refusal *refusal) {
+        if (t->foreign)
+                return refuse(refusal, REFUSAL_FOREIGN, "Target %s was not made by this service, which only looks at it", t->wwn);
+
+        return 0;
+}
+
+static int save(Engine *e, Target *t, Refusal *refusal) {
+        int r = store_save(e->store, t);
+
+        if (r < 0)
+                return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", t->wwn, strerror(-r));
+
+        e->registry.generation++;
+        e->registry.publish_self = true;
+        return 0;
+}
+
+int edit_find_target(Engine *e, const char *wwn, Target **ret, Refusal *refusal) {
+        char canonical[WWN_SIZE];
+        Target *t;
+
+        /* A foreign one goes by whatever name it has. */
+        t = registry_target(&e->registry, wwn);
+        if (!t) {
+                if (wwn_parse(wwn, canonical) < 0)
+                        return refuse(refusal, REFUSAL_INVALID_WWN, "Not a WWN: expected naa. and 16 hexadecimal digits, the first 5 or 6");
+                if (strv_contains(e->registry.bad, canonical))
+                        return refuse(refusal, REFUSAL_CONFIG_CORRUPT, "The file of target %s cannot be used; see the service's log", canonical);
+
+                t = registry_target(&e->registry, canonical);
+                if (!t)
+                        return refuse(refusal, REFUSAL_NOT_FOUND, "There is no target %s", canonical);
+        }
+
+        *ret = t;
+        return 0;
+}
+
+static int choose_wwn(Engine *e, const char *wwn, const CreateOptions *o, char ret[static WWN_SIZE], Refusal *refusal) {
+        int r;
+
+        if (!isempty(wwn)) {
+                if (o->seed)
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "A WWN and a seed for one exclude each other");
+                if (wwn_parse(wwn, ret) < 0)
+                        return refuse(refusal, REFUSAL_INVALID_WWN, "Not a WWN: expected naa. and 16 hexadecimal digits, the first 5 or 6");
+                return 0;
+        }
+
+        if (o->seed) {
+                if (isempty(o->seed))
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "The seed is empty");
+                return wwn_from_seed(o->seed, ret);
+        }
+
+        do {
+                r = wwn_generate(ret);
+                if (r < 0)
+                        return r;
+        } while (registry_target(&e->registry, ret) || strv_contains(e->registry.bad, ret));
+
+        return 0;
+}
+
+static int check_label(const char *label, Refusal *refusal) {
+        if (strlen(label) > TARGET_LABEL_MAX || !string_is_utf8(label) || string_has_control(label))
+                return refuse(refusal, REFUSAL_INVALID_ARGS, "A label is at most %d bytes of UTF-8 without control characters", TARGET_LABEL_MAX);
+
+        return 0;
+}
+
+static int check_absent(Engine *e, const char *wwn, const CreateOptions *o, Target **ret, Refusal *refusal) {
+        Target *t = registry_target(&e->registry, wwn);
+
+        if (strv_contains(e->registry.bad, wwn))
+                return refuse(refusal, REFUSAL_CONFIG_CORRUPT, "The file of target %s cannot be used; see the service's log", wwn);
+        if (!t)
+                return 0;
+        if (t->foreign)
+                return refuse(refusal, REFUSAL_ALREADY_EXISTS, "Target %s exists and was made by somebody else (targetcli?)", wwn);
+        if (!t->wanted)
+                return refuse(refusal, REFUSAL_ALREADY_EXISTS, "Target %s is still being removed", wwn);
+        if (!o->if_absent)
+                return refuse(refusal, REFUSAL_ALREADY_EXISTS, "Target %s exists and is managed by this service", wwn);
+
+        *ret = t;
+        return 0;
+}
+
+int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Target **ret, bool *ret_existing, char ret_wwn[static WWN_SIZE],
+                       Refusal *refusal) {
+        char canonical[WWN_SIZE], nexus[WWN_SIZE];
+        Target *existing = NULL, *t;
+        uint32_t number;
+        int r;
+
+        *ret_existing = false;
+        r = check_generation(e, &o->common, refusal);
+        if (r >= 0)
+                r = choose_wwn(e, wwn, o, canonical, refusal);
+        if (r >= 0)
+                r = check_label(strempty(o->label), refusal);
+        if (r >= 0 && o->nexus && wwn_parse(o->nexus, nexus) < 0)
+                r = refuse(refusal, REFUSAL_INVALID_WWN, "The nexus is not a WWN: expected naa. and 16 hexadecimal digits, the first 5 or 6");
+        if (r >= 0)
+                r = check_absent(e, canonical, o, &existing, refusal);
+        if (r < 0)
+                return r;
+
+        memcpy(ret_wwn, canonical, WWN_SIZE);
+        if (existing || o->common.dry_run) {
+                *ret_existing = existing;
+                *ret = existing;
+                return 0;
+        }
+
+        if (!o->nexus) {
+                r = wwn_generate(nexus);
+                if (r < 0)
+                        return r;
+        }
+
+        t = target_new(canonical);
+        if (!t)
+                return -ENOMEM;
+
+        memcpy(t->nexus, nexus, WWN_SIZE);
+        t->present = true;
+        r = free_and_strdup(&t->label, strempty(o->label));
+        if (r >= 0)
+                r = registry_add_target(&e->registry, t, &number);
+        if (r < 0) {
+                target_free(t);
+                return r;
+        }
+
+        r = save(e, t, refusal);
+        if (r < 0) {
+                registry_remove_target(&e->registry, t);
+                return r;
+        }
+
+        registry_mark_target(&e->registry, t);
+        *ret = t;
+        return 0;
+}
+
+int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *refusal) {
+        bool force = t->force;
+        int r;
+
+        r = check_generation(e, o, refusal);
+        if (r >= 0)
+                r = check_ours(t, refusal);
+        if (r < 0)
+                return r;
+        if (t->endpoint == ENDPOINT_ATTACHED && !o->force)
+                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
+        if (o->dry_run)
+                return 0;
+
+        if (t->wanted || (o->force && !t->force)) {
+                t->force = t->force || o->force;
+                t->wanted = false;
+                for (size_t i = 0; i < t->n_luns; i++) {
+                        t->luns[i]->with_target = t->luns[i]->wanted;
+                        t->luns[i]->wanted = false;
+                }
+
+                r = save(e, t, refusal);
+                if (r < 0) {
+                        t->wanted = true;
+                        t->force = force;
+                        for (size_t i = 0; i < t->n_luns; i++) {
+                                t->luns[i]->wanted = t->luns[i]->with_target;
+                                t->luns[i]->with_target = false;
+                        }
+                        return r;
+                }
+        }
+
+        for (size_t i = 0; i < t->n_luns; i++) {
+                t->luns[i]->force = t->luns[i]->force || t->force;
+                registry_mark_lun(&e->registry, t->luns[i]);
+        }
+        t->retry_at = 0;
+        registry_mark_target(&e->registry, t);
+        return 0;
+}
+
+int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o, Refusal *refusal) {
+        _cleanup_free_ char *old = NULL;
+        int r;
+
+        r = check_generation(e, o, refusal);
+        if (r >= 0)
+                r = check_ours(t, refusal);
+        if (r >= 0)
+                r = check_label(label, refusal);
+        if (r < 0)
+                return r;
+        if (o->dry_run || streq(t->label, label))
+                return 0;
+
+        old = TAKE_PTR(t->label);
+        t->label = strdup(label);
+        r = t->label ? save(e, t, refusal) : -ENOMEM;
+        if (r < 0) {
+                free(t->label);
+                t->label = TAKE_PTR(old);
+                return r;
+        }
+
+        registry_mark_publish(&e->registry, t);
+        return 0;
+}
+
+static int check_lun_options(const Target *t, const LunOptions *o, Refusal *refusal) {
+        if (o->has_number && o->number > LUN_NUMBER_MAX)
+                return refuse(refusal, REFUSAL_LUN_OUT_OF_RANGE, "LUN numbers go from 0 to %d", LUN_NUMBER_MAX);
+        if (o->name && !backstore_name_is_valid(o->name))
+                return refuse(refusal, REFUSAL_INVALID_ARGS,
+                              "A name is at most %d letters, digits and . _ : + -, and does not start with a dot", BACKSTORE_NAME_MAX);
+        if (o->serial && !backstore_serial_is_valid(o->serial))
+                return refuse(refusal, REFUSAL_INVALID_ARGS,
+                              "A serial is at most %d printable ASCII characters without a comma", BACKSTORE_SERIAL_MAX);
+
+        for (char **a = o->attributes; a && *a; a++) {
+                const char *value = strchr(*a, '=');
+                _cleanup_free_ char *name = strndup(*a, (size_t) (value - *a));
+
+                if (!name)
+                        return -ENOMEM;
+                if (!backstore_attribute_is_valid(name, value + 1))
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "There is no attribute %s that takes %s", name, value + 1);
+        }
+
+        if (o->has_number && target_lun(t, o->number)) {
+                const Lun *l = target_lun(t, o->number);
+
+                return refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 " of %s is %s %s", o->number, t->wwn,
+                              l->wanted ? "taken by" : "still being removed from", strempty(l->backstore->source));
+        }
+
+        return 0;
+}
+
+/* An unwanted LUN's disk is on its way out; nobody can share it. */
+static int check_shared(const Backstore *b, const LunOptions *o, Refusal *refusal) {
+        const Lun *l = list_entry(b->luns.next, Lun, backstore_link);
+
+        if (!l->wanted)
+                return refuse(refusal, REFUSAL_LUN_CONFLICT, "%s is still being removed from LUN %" PRIu32 " of %s", b->source, l->number,
+                              l->target->wwn);
+        if (!o->shareable)
+                return refuse(refusal, REFUSAL_ALREADY_EXISTS, "%s is already exported as LUN %" PRIu32 " of %s; say shareable if that is meant",
+                              b->source, l->number, l->target->wwn);
+        if (o->readonly != b->readonly || (o->name && !streq(o->name, b->name)) || (o->serial && !streq(o->serial, b->serial)) ||
+            (o->attributes && !strv_equal(o->attributes, b->attributes)))
+                return refuse(refusal, REFUSAL_LUN_CONFLICT,
+                              "%s is exported as LUN %" PRIu32 " of %s with another name, serial, readonly or attributes, which all its LUNs share",
+                              b->source, l->number, l->target->wwn);
+
+        return 0;
+}
+
+static int check_device(Engine *e, const Device *d, const LunOptions *o, Refusal *refusal) {
+        _cleanup_(surveyed_device_done) SurveyedDevice s = {};
+        _cleanup_(mounts_freep) Mounts *mounts = NULL;
+        int r;
+
+        r = mounts_new(&mounts);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
+                return refuse(refusal, REFUSAL_NOT_READY, "Cannot tell what is mounted: %s", strerror(-r));
+
+        r = survey_device(e, d, mounts, &s);
+        if (r < 0)
+                return r;
+
+        /* Not ready is no fault: the LUN waits for it. */
+        if (s.verdict != DEVICE_USABLE && s.verdict != DEVICE_NOT_READY)
+                return survey_refuse(d, &s, refusal);
+        if (s.verdict == DEVICE_USABLE && d->read_only && !o->readonly)
+                return refuse(refusal, REFUSAL_DEVICE_UNSAFE, "%s is read-only; export it with readonly", d->node);
+
+        return 0;
+}
+
+/* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. */
+static int check_serial(Engine *e, const char *serial, Refusal *refusal) {
+        _cleanup_free_ char *wwid = NULL;
+        Target *t;
+        int r;
+
+        r = backstore_guest_wwid(serial, &wwid);
+        if (r < 0)
+                return r;
+
+        REGISTRY_FOREACH(&e->registry, t)
+                for (size_t i = 0; i < t->n_luns; i++) {
+                        _cleanup_free_ char *other = NULL;
+
+                        if (isempty(t->luns[i]->backstore->serial))
+                                continue;
+
+                        r = backstore_guest_wwid(t->luns[i]->backstore->serial, &other);
+                        if (r < 0)
+                                return r;
+                        if (streq(wwid, other))
+                                return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
+                                              "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
+                                              serial, t->luns[i]->number, t->wwn);
+                }
+
+        return 0;
+}
+
+static int fill_backstore(Backstore *b, const LunOptions *o) {
+        int r = 0;
+
+        b->readonly = o->readonly;
+        if (o->name)
+                b->name = strdup(o->name);
+        else
+                r = backstore_default_name(b->source, &b->name);
+        if (r >= 0 && o->serial)
+                b->serial = strdup(o->serial);
+        else if (r >= 0)
+                r = backstore_default_serial(b->source, &b->serial);
+
+        for (char **a = o->attributes; r >= 0 && a && *a; a++)
+                r = strv_extend(&b->attributes, *a);
+
+        return r < 0 ? r : b->name && b->serial ? 0 : -ENOMEM;
+}
+
+int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal) {
+        _cleanup_free_ char *text = NULL;
+        const Device *d = NULL;
+        uint32_t number = o->number;
+        Backstore *b;
+        Lun *l;
+        int r;
+
+        r = check_generation(e, &o->common, refusal);
+        if (r >= 0)
+                r = check_ours(t, refusal);
+        if (r >= 0 && !t->wanted)
+                r = refuse(refusal, REFUSAL_NOT_FOUND, "Target %s is being removed", t->wwn);
+        if (r >= 0) {
+                strv_sort(o->attributes);
+                r = check_lun_options(t, o, refusal);
+        }
+        if (r >= 0)
+                r = survey_resolve(e, source, &text, &d, refusal);
+        if (r >= 0 && d)
+                r = check_device(e, d, o, refusal);
+        if (r < 0)
+                return r;
+
+        b = registry_backstore(&e->registry, text);
+        if (b)
+                r = check_shared(b, o, refusal);
+        else {
+                if (o->name && registry_has_backstore_name(&e->registry, o->name))
+                        r = refuse(refusal, REFUSAL_ALREADY_EXISTS, "There is a backstore named %s", o->name);
+                if (r >= 0 && o->serial)
+                        r = check_serial(e, o->serial, refusal);
+        }
+        if (r < 0)
+                return r;
+
+        if (!o->has_number) {
+                r = target_lowest_free_number(t, &number);
+                if (r < 0)
+                        return refuse(refusal, REFUSAL_LUN_OUT_OF_RANGE, "Every LUN number of %s is taken", t->wwn);
+        }
+
+        *ret_number = number;
+        if (o->common.dry_run)
+                return 0;
+
+        if (!b) {
+                r = registry_new_backstore(&e->registry, text, &b);
+                if (r < 0)
+                        return r;
+
+                r = fill_backstore(b, o);
+                if (r < 0) {
+                        registry_put_backstore(&e->registry, b);
+                        return r;
+                }
+                b->present = true;
+        }
+
+        r = registry_add_lun(&e->registry, t, number, b, &l);
+        if (r < 0)
+                return r;
+
+        l->present = true;
+        r = save(e, t, refusal);
+        if (r < 0) {
+                registry_remove_lun(&e->registry, l);
+                return r;
+        }
+
+        t->retry_at = 0;        /* a caller does not wait for the next try of what failed before */
+        return 0;
+}
+
+int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
+        Target *t = l->target;
+        bool wanted = l->wanted, force = l->force;
+        int r;
+
+        r = check_generation(e, o, refusal);
+        if (r >= 0)
+                r = check_ours(t, refusal);
+        if (r < 0)
+                return r;
+        /* A LUN that no guest can see hurts none. */
+        if (t->endpoint == ENDPOINT_ATTACHED && l->linked && !o->force)
+                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
+                              t->wwn, l->number);
+        if (o->dry_run)
+                return 0;
+
+        if (wanted || (o->force && !force)) {
+                l->wanted = false;
+                l->force = force || o->force;
+                r = save(e, t, refusal);
+                if (r < 0) {
+                        l->wanted = wanted;
+                        l->force = force;
+                        return r;
+                }
+        }
+
+        t->retry_at = 0;
+        registry_mark_lun(&e->registry, l);
+        return 0;
+}
+
+/* Taking back must work without the store as well: what is in memory is what the passes follow, and it is said loudly. */
+static int save_anyway(Engine *e, Target *t) {
+        int r = store_save(e->store, t);
+
+        e->registry.generation++;
+        e->registry.publish_self = true;
+        if (r < 0)
+                return log_error_errno(r, "Cannot store target %s", t->wwn);
+
+        return 0;
+}
+
+int edit_undo_create(Engine *e, Target *t) {
+        t->wanted = false;
+        t->force = true;
+        for (size_t i = 0; i < t->n_luns; i++) {
+                t->luns[i]->wanted = false;
+                t->luns[i]->force = true;
+                registry_mark_lun(&e->registry, t->luns[i]);
+        }
+        t->retry_at = 0;
+        registry_mark_target(&e->registry, t);
+        return save_anyway(e, t);
+}
+
+int edit_undo_destroy(Engine *e, Target *t) {
+        t->wanted = true;
+        t->force = false;
+        target_set_error(t, NULL, NULL);
+        for (size_t i = 0; i < t->n_luns; i++) {
+                Lun *l = t->luns[i];
+
+                if (!l->with_target)
+                        continue;
+
+                l->wanted = true;
+                l->force = l->with_target = false;
+                lun_set_error(l, NULL, NULL);
+                registry_mark_lun(&e->registry, l);
+        }
+        t->retry_at = 0;
+        registry_mark_target(&e->registry, t);
+        return save_anyway(e, t);
+}
+
+int edit_undo_add_lun(Engine *e, Lun *l) {
+        /* No guest can have seen it. */
+        l->wanted = false;
+        l->force = true;
+        lun_set_error(l, NULL, NULL);
+        l->target->retry_at = 0;
+        registry_mark_lun(&e->registry, l);
+        return save_anyway(e, l->target);
+}
+
+int edit_undo_remove_lun(Engine *e, Lun *l) {
+        l->wanted = true;
+        l->force = false;
+        lun_set_error(l, NULL, NULL);
+        l->target->retry_at = 0;
+        registry_mark_lun(&e->registry, l);
+        return save_anyway(e, l->target);
+}
+
+int edit_finish_lun(Engine *e, Lun *l) {
+        Target *t = l->target;
+        int r;
+
+        /* While the target goes as a whole, its file goes at the end; until then it names LUNs that are no more, which is harmless. */
+        if (t->wanted) {
+                l->finished = true;
+                r = store_save(e->store, t);
+                if (r < 0) {
+                        l->finished = false;
+                        return log_warning_errno(r, "Cannot store target %s, LUN %" PRIu32 " stays in its file for now", t->wwn, l->number);
+                }
+                e->registry.generation++;
+        }
+
+        registry_remove_lun(&e->registry, l);
+        return 0;
+}
+
+int edit_finish_target(Engine *e, Target *t) {
+        int r;
+
+        r = store_remove(e->store, t->wwn);
+        if (r < 0)
+                return log_warning_errno(r, "Cannot remove the file of target %s, which stays for now", t->wwn);
+
+        e->registry.generation++;
+        registry_remove_target(&e->registry, t);
+        return 0;
+}

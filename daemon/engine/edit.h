@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/request.h"
+
+/* Changes of what is wanted: refused, or stored. Each looks at everything first and changes nothing when it refuses. All return 0,
+ * REFUSED with *refusal set, or -ENOMEM. The kernel's part is a pass that the marks cause. Memory equals disk at every return. */
+
+typedef struct EditOptions {
+        bool force;
+        bool dry_run;           /* all checks, no change; *ret is then NULL */
+        bool has_generation;
+        uint64_t generation;
+        uint64_t timeout;       /* µs, UINT64_MAX: none */
+} EditOptions;
+
+typedef struct CreateOptions {
+        EditOptions common;
+        const char *label;      /* NULL: "" */
+        const char *seed;
+        const char *nexus;      /* NULL: generated */
+        bool if_absent;
+} CreateOptions;
+
+typedef struct LunOptions {
+        EditOptions common;
+        bool has_number;
+        uint32_t number;
+        bool readonly;
+        bool shareable;
+        const char *name;
+        const char *serial;
+        char **attributes;      /* "name=value", checked here */
+} LunOptions;
+
+/* wwn "": generated, or from options->seed. *ret_existing: if_absent found it. dry_run: *ret is NULL and ret_wwn holds the name. */
+int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Target **ret, bool *ret_existing, char ret_wwn[static WWN_SIZE],
+                       Refusal *refusal);
+int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *refusal);
+int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o, Refusal *refusal);
+
+/* ret_number: also on a dry run. */
+int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal);
+int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
+
+/* Taking back what failed in the kernel. Best effort in the store: what cannot be stored stays wanted (or unwanted) in memory as well. */
+int edit_undo_create(Engine *e, Target *t);
+int edit_undo_destroy(Engine *e, Target *t);
+int edit_undo_add_lun(Engine *e, Lun *l);
+int edit_undo_remove_lun(Engine *e, Lun *l);
+
+/* The kernel has nothing of it any more: the entry goes, from the store first. */
+int edit_finish_lun(Engine *e, Lun *l);
+int edit_finish_target(Engine *e, Target *t);
+
+/* Looks up by any spelling of the WWN: NotFound, InvalidWwn or ConfigCorrupt as refusal. */
+int edit_find_target(Engine *e, const char *wwn, Target **ret, Refusal *refusal);

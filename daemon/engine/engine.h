@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "kernel/bringup.h"
+#include "kernel/cfs.h"
+#include "kernel/uevents.h"
+#include "model/inventory.h"
+#include "model/registry.h"
+#include "store/store.h"
+
+/* What the files of this floor share: the model, and the doors to the outside world. Made and wired by daemon.c. */
+
+typedef struct Engine {
+        sd_event *event;
+        Registry registry;
+        Inventory *inventory;
+        Store *store;
+        Cfs *cfs;
+        Uevents *uevents;       /* NULL in unit tests */
+        Fabric fabric;
+
+        List workers;           /* Worker.link */
+        unsigned n_passes;      /* running, without those that hang */
+        bool survey_wanted;     /* somebody wants to know what is foreign; queue.c starts it */
+        void *survey;           /* the worker that surveys, or NULL */
+        uint64_t survey_serial; /* counts surveys begun */
+        uint64_t survey_done;   /* the last one that ended */
+
+        List rescans;           /* requests for Rescan(), which wait for the survey and all passes */
+        List answered;          /* requests whose replies go out when publish has sent its signals */
+        List probed;            /* requests whose message is on its way to its handler again */
+
+        sd_event_source *queue_post;
+        sd_event_source *retry_timer;
+        uint64_t retry_at;      /* when it fires; 0: never */
+        bool running;           /* start is over */
+} Engine;
+
+/* Microseconds of CLOCK_MONOTONIC. */
+uint64_t engine_now(Engine *e);

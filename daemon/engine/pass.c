@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <pthread.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "engine/pass.h"
+#include "kernel/lio.h"
+
+#define THREADS_MAX 16U
+
+typedef struct Pass {
+        Cfs *cfs;
+        const PassJob *job;
+        pass_report_t report;
+        void *userdata;
+        bool attached;          /* a guest is: LUNs go down by force only */
+        bool only_down;         /* the target could not be made: no LUN can come up */
+
+        pthread_mutex_t lock;
+        pthread_cond_t progress;
+        size_t next;            /* index of the first LUN that nobody took */
+        uint64_t ticks;         /* counts progress */
+        unsigned running;       /* threads */
+        bool stalled;           /* nothing new is begun any more */
+        bool luns_left;         /* something of a LUN is still there */
+} Pass;
+
+void pass_job_done(PassJob *job) {
+        free(job->luns);
+        *job = (PassJob) {};
+}
+
+static void set_failure(PassReport *r, const Step *s, int error) {
+        r->error = error;
+        r->op = s->op;
+        snprintf(r->path, sizeof r->path, "%s", s->path);
+        snprintf(r->value, sizeof r->value, "%s", strempty(s->value));
+}
+
+static int perform(Pass *p, const Plan *plan, PassReport *report) {
+        for (size_t i = 0; i < plan->n; i++) {
+                int r = lio_perform(p->cfs, plan->steps + i);
+
+                if (r < 0) {
+                        set_failure(report, plan->steps + i, r);
+                        return r;
+                }
+
+                report->steps++;
+        }
+
+        return 0;
+}
+
+/* Takes down what a bring-up left behind that failed half-way: an enabled backstore would keep the device from everybody else. */
+static void clean_up(Pass *p, const LunWant *want) {
+        _cleanup_(plan_done) Plan plan = {};
+        _cleanup_(lun_seen_done) LunSeen seen = {};
+        LunWant unwanted = *want;
+        PassReport ignored = {};
+
+        unwanted.wanted = false;
+        if (lio_observe_lun(p->cfs, &unwanted, &seen) < 0 || seen.link)
+                return;
+
+        if (plan_lun(&unwanted, &seen, &plan) >= 0)
+                (void) perform(p, &plan, &ignored);
+}
+
+static void run_lun(Pass *p, const PassLun *l) {
+        PassReport report = { .kind = PASS_LUN, .number = l->want.number };
+        _cleanup_(lun_seen_done) LunSeen before = {}, after = {};
+        _cleanup_(plan_done) Plan plan = {};
+        LunWant want = l->want;
+        int r;
+
+        if (p->only_down && want.wanted) {
+                report.kind = PASS_SKIPPED;
+                p->report(&report, p->userdata);
+                return;
+        }
+
+        r = lio_observe_lun(p->cfs, &want, &before);
+        if (r >= 0 && !want.wanted && before.dir && p->attached && !l->force) {
+                report.attached = true;
+                r = -EBUSY;
+        } else if (r >= 0) {
+                r = plan_lun(&want, &before, &plan);
+                report.taken = r == -EADDRINUSE && !before.link;
+                if (r >= 0 && plan.n > 0) {
+                        r = perform(p, &plan, &report);
+                        if (r < 0 && want.wanted)
+                                clean_up(p, &want);
+                }
+        }
+
+        if (r < 0 && report.error == 0)
+                report.error = r;
+
+        /* Look again: what the report says is what is there, not what should be. */
+        if (plan.n > 0)
+                r = lio_observe_lun(p->cfs, &want, &after);
+        else {
+                after = before;
+                before = (LunSeen) {};
+        }
+
+        if (r >= 0 || plan.n == 0) {
+                char place[512];
+
+                /* A link to somebody else's backstore is not ours, so nothing of ours is there. */
+                snprintf(place, sizeof place, "core/iblock_%u/%s", want.hba, want.name);
+                report.up = streq_ptr(after.link_target, place);
+                report.backstore = after.backstore_dir;
+                report.present = report.up || (after.dir && !after.link) || (!want.others && after.backstore_dir) ||
+                                 (!want.others && after.hba_dir && !after.hba_others);
+                report.devnum = after.devnum;
+                report.diskseq = after.diskseq;
+        }
+
+        if (report.present || report.error < 0) {
+                pthread_mutex_lock(&p->lock);
+                p->luns_left = true;
+                pthread_mutex_unlock(&p->lock);
+        }
+
+        p->report(&report, p->userdata);
+}
+
+static void *thread(void *userdata) {
+        Pass *p = userdata;
+
+        pthread_mutex_lock(&p->lock);
+        while (!p->stalled && p->next < p->job->n_luns) {
+                size_t first = p->next, end = first + 1;
+
+                while (end < p->job->n_luns && p->job->luns[end].group == p->job->luns[first].group)
+                        end++;
+                p->next = end;
+                pthread_mutex_unlock(&p->lock);
+
+                for (size_t i = first; i < end; i++) {
+                        run_lun(p, p->job->luns + i);
+
+                        pthread_mutex_lock(&p->lock);
+                        p->ticks++;
+                        pthread_cond_signal(&p->progress);
+                        pthread_mutex_unlock(&p->lock);
+                }
+
+                pthread_mutex_lock(&p->lock);
+        }
+
+        p->running--;
+        pthread_cond_signal(&p->progress);
+        pthread_mutex_unlock(&p->lock);
+        return NULL;
+}
+
+/* What nobody has begun needs another pass. */
+static void skip_the_rest(Pass *p) {
+        for (; p->next < p->job->n_luns; p->next++)
+                p->report(&(PassReport) { .kind = PASS_SKIPPED, .number = p->job->luns[p->next].want.number }, p->userdata);
+}
+
+static void wait_for_threads(Pass *p) {
+        pthread_mutex_lock(&p->lock);
+        while (p->running > 0) {
+                uint64_t seen = p->ticks;
+                struct timespec t;
+                int r = 0;
+
+                clock_gettime(CLOCK_MONOTONIC, &t);
+                t.tv_sec += (time_t) (p->job->stall_usec / 1000000);
+                t.tv_nsec += (long) (p->job->stall_usec % 1000000) * 1000;
+                if (t.tv_nsec >= 1000000000) {
+                        t.tv_sec++;
+                        t.tv_nsec -= 1000000000;
+                }
+
+                while (p->running > 0 && p->ticks == seen && r == 0)
+                        r = p->stalled ? pthread_cond_wait(&p->progress, &p->lock) :
+                                         pthread_cond_timedwait(&p->progress, &p->lock, &t);
+
+                if (r == ETIMEDOUT && p->running > 0 && p->ticks == seen && !p->stalled) {
+                        p->stalled = true;
+                        skip_the_rest(p);
+                        p->report(&(PassReport) { .kind = PASS_STALLED }, p->userdata);
+                }
+        }
+        pthread_mutex_unlock(&p->lock);
+}
+
+static void run_luns(Pass *p) {
+        size_t n = MIN(p->job->threads, THREADS_MAX);
+        pthread_attr_t attributes;
+
+        n = MIN(n, p->job->n_luns);
+        if (n == 0)
+                return;
+
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, 256 * 1024);
+
+        for (size_t i = 0; i < n; i++) {
+                pthread_t t;
+
+                pthread_mutex_lock(&p->lock);
+                p->running++;
+                pthread_mutex_unlock(&p->lock);
+
+                if (pthread_create(&t, &attributes, thread, p) != 0) {
+                        pthread_mutex_lock(&p->lock);
+                        p->running--;
+                        pthread_mutex_unlock(&p->lock);
+                        break;
+                }
+        }
+
+        pthread_attr_destroy(&attributes);
+        wait_for_threads(p);
+        if (p->next < p->job->n_luns && !p->stalled) {
+                /* Not one thread could be had. */
+                pthread_mutex_lock(&p->lock);
+                skip_the_rest(p);
+                pthread_mutex_unlock(&p->lock);
+        }
+}
+
+/* true: go on with the LUNs. */
+static bool target_up(Pass *p) {
+        _cleanup_(target_seen_done) TargetSeen seen = {};
+        PassReport report = { .kind = PASS_TARGET };
+        _cleanup_(plan_done) Plan plan = {};
+        int r;
+
+        r = lio_observe_target(p->cfs, p->job->target.wwn, &seen);
+        if (r >= 0) {
+                r = plan_target_up(&p->job->target, &seen, &plan);
+                if (r >= 0)
+                        r = perform(p, &plan, &report);
+                report.present = seen.wwn_dir || report.steps > 0;
+                report.up = (seen.tpg_dir && seen.nexus) || (p->job->target.wanted && r >= 0);
+        }
+
+        if (r < 0 && report.error == 0)
+                report.error = r;
+
+        p->report(&report, p->userdata);
+        return r >= 0;
+}
+
+static void target_down(Pass *p) {
+        _cleanup_(target_seen_done) TargetSeen seen = {};
+        PassReport report = { .kind = PASS_TARGET };
+        _cleanup_(plan_done) Plan plan = {};
+        int r;
+
+        r = lio_observe_target(p->cfs, p->job->target.wwn, &seen);
+        if (r >= 0) {
+                report.present = seen.wwn_dir;
+                report.up = seen.tpg_dir && seen.nexus;
+                r = plan_target_down(&p->job->target, &seen, &plan);
+                if (r >= 0)
+                        r = perform(p, &plan, &report);
+                if (r >= 0)
+                        report.present = report.up = false;
+        }
+
+        if (r < 0 && report.error == 0)
+                report.error = r;
+        report.attached = r == -EBUSY;
+
+        p->report(&report, p->userdata);
+}
+
+static void probe(Pass *p) {
+        int r = lio_probe_attached(p->cfs, p->job->target.wwn);
+
+        p->attached = r == 1;
+        p->report(&(PassReport) { .kind = PASS_PROBE, .error = r }, p->userdata);
+}
+
+void pass_run(Cfs *c, const PassJob *job, pass_report_t report, void *userdata) {
+        Pass p = { .cfs = c, .job = job, .report = report, .userdata = userdata };
+        pthread_condattr_t monotonic;
+        bool downwards = job->probe;
+
+        pthread_mutex_init(&p.lock, NULL);
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&p.progress, &monotonic);
+        pthread_condattr_destroy(&monotonic);
+
+        if (job->look_at_target && job->target.wanted)
+                p.only_down = !target_up(&p);
+
+        for (size_t i = 0; i < job->n_luns; i++)
+                downwards = downwards || (!job->luns[i].want.wanted && !job->luns[i].force);
+        if (downwards)
+                probe(&p);
+
+        run_luns(&p);
+        if (job->look_at_target && !job->target.wanted && !p.stalled && !p.luns_left)
+                target_down(&p);
+
+        report(&(PassReport) { .kind = PASS_END }, userdata);
+        pthread_cond_destroy(&p.progress);
+        pthread_mutex_destroy(&p.lock);
+}

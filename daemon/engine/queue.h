@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+
+/* Starts passes for what is marked, after each turn of the loop; and again, ever more rarely, for what failed. */
+
+int queue_start(Engine *e);
+void queue_stop(Engine *e);
+
+/* Nothing is marked and no pass runs, but for what hangs. */
+bool queue_is_idle(const Engine *e);
+
+/* Something is to be tried again at that time (CLOCK_MONOTONIC µs); 0: nothing new. */
+void queue_retry_by(Engine *e, uint64_t at);

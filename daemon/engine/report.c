@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "engine/edit.h"
+#include "engine/queue.h"
+#include "engine/report.h"
+
+#define RETRY_FIRST_USEC UINT64_C(1000000)
+#define RETRY_MOST_USEC (UINT64_C(300) * 1000000)
+
+/* 1 s, 2 s, 4 s, … 5 min. */
+static uint64_t retry_at(Engine *e, unsigned failures) {
+        uint64_t delay = failures < 20 ? RETRY_FIRST_USEC << (failures - 1) : RETRY_MOST_USEC;
+        uint64_t at = engine_now(e) + MIN(delay, RETRY_MOST_USEC);
+
+        queue_retry_by(e, at);
+        return at;
+}
+
+static void describe(const PassReport *report, char *ret, size_t size) {
+        if (report->path[0] == 0)
+                snprintf(ret, size, "Cannot look at configfs: %s", strerror(-report->error));
+        else if (report->op == STEP_VERIFY)
+                snprintf(ret, size, "%s: the device that was opened is not the one that was meant (%s)", report->path, report->value);
+        else if (report->value[0] != 0)
+                snprintf(ret, size, "%s %s \"%s\": %s", step_op_to_string(report->op), report->path, report->value, strerror(-report->error));
+        else
+                snprintf(ret, size, "%s %s: %s", step_op_to_string(report->op), report->path, strerror(-report->error));
+}
+
+/* The exclusive open of the device happens when the backstore is enabled (facts 1.6). */
+static bool is_device_busy(const PassReport *report) {
+        const char *end = strrchr(report->path, '/');
+
+        return report->error == -EBUSY && report->op == STEP_WRITE && end && streq(end, "/enable");
+}
+
+static void apply_target(Engine *e, Target *t, const PassReport *report) {
+        char text[1280];
+
+        t->present = report->present;
+        t->up = report->up;
+        if (!report->present)
+                t->endpoint = ENDPOINT_UNKNOWN;
+        if (report->attached)
+                t->endpoint = ENDPOINT_ATTACHED;
+
+        if (report->error < 0) {
+                describe(report, text, sizeof text);
+                if (report->attached)
+                        target_set_error(t, refusal_short_name(REFUSAL_IN_USE), "A guest is attached; the target goes when it stops");
+                else
+                        target_set_error(t, refusal_short_name(REFUSAL_KERNEL), text);
+                log_warning("Target %s: %s", t->wwn, text);
+                t->failures++;
+                t->retry_at = retry_at(e, t->failures);
+        } else {
+                target_set_error(t, NULL, NULL);
+                t->failures = 0;
+                t->retry_at = 0;
+        }
+}
+
+static void apply_probe(Engine *e, Target *t, const PassReport *report) {
+        t->endpoint = report->error == 1 ? ENDPOINT_ATTACHED : report->error == 0 ? ENDPOINT_IDLE : ENDPOINT_UNKNOWN;
+        t->endpoint_at = engine_now(e);
+        if (report->error == -EAGAIN)
+                registry_mark_target(&e->registry, t);
+}
+
+/* Somebody took the HBA number that the store had reserved, while we were not there: another number, stored before it is used. */
+static void choose_other_hba(Engine *e, Backstore *b) {
+        uint32_t old = b->hba, hba;
+        Lun *l;
+        int r;
+
+        r = registry_note_foreign_hba(&e->registry, old);
+        if (r >= 0)
+                r = registry_reserve_hba(&e->registry, &hba);
+        if (r < 0) {
+                log_warning_errno(r, "Cannot reserve another HBA number than %" PRIu32, old);
+                return;
+        }
+
+        log_info("core/iblock_%" PRIu32 " is somebody else's, using iblock_%" PRIu32 " for %s", old, hba, b->source);
+        b->hba = hba;
+        registry_release_hba(&e->registry, old);
+
+        LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
+                r = store_save(e->store, l->target);
+                if (r < 0)
+                        log_warning_errno(r, "Cannot store target %s", l->target->wwn);
+                l->present = true;
+                registry_mark_lun(&e->registry, l);
+        }
+        b->present = true;
+}
+
+static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
+        char text[1280];
+
+        describe(report, text, sizeof text);
+        if (report->attached)
+                lun_set_error(l, refusal_short_name(REFUSAL_IN_USE), "A guest is attached; the LUN goes when it stops, or by force");
+        else if (is_device_busy(report))
+                lun_set_error(l, refusal_short_name(REFUSAL_DEVICE_BUSY), "The device is in use by somebody else: the kernel could not open it alone");
+        else if (report->taken)
+                lun_set_error(l, refusal_short_name(REFUSAL_LUN_CONFLICT), "The LUN's place in configfs is taken by somebody else");
+        else
+                lun_set_error(l, refusal_short_name(REFUSAL_KERNEL), text);
+
+        if (!report->attached)
+                log_warning("Target %s, LUN %" PRIu32 ": %s", l->target->wwn, l->number, text);
+        l->failures++;
+        l->retry_at = retry_at(e, l->failures);
+}
+
+static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
+        Backstore *b = l->backstore;
+        Target *t = l->target;
+        bool was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
+        Lun *other;
+
+        l->present = report->present;
+        l->linked = report->up;
+        b->present = report->backstore;
+        b->devnum = report->devnum;
+        b->diskseq = report->diskseq;
+
+        if (report->error < 0)
+                set_lun_error(e, l, report);
+        else {
+                lun_set_error(l, NULL, NULL);
+                l->failures = 0;
+                l->retry_at = 0;
+        }
+
+        if (was_linked != l->linked)
+                log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, b->source, l->linked ? "up" : "down");
+
+        if (report->taken && l->wanted)
+                choose_other_hba(e, b);
+
+        /* A new instance was opened, or an old one let go: the other LUNs on it stand in the same place. */
+        if (instance)
+                LIST_FOREACH(&b->luns, other, Lun, backstore_link)
+                        if (other != l && (other->wanted != other->linked))
+                                registry_mark_lun(&e->registry, other);
+
+        if (!l->wanted && !l->present && report->error >= 0) {
+                bool last = t->n_luns == 1 && !t->wanted;
+
+                if (edit_finish_lun(e, l) < 0) {
+                        l->failures++;
+                        l->retry_at = retry_at(e, l->failures);
+                } else if (last)
+                        /* A LUN that hung may be the last thing that kept the target. */
+                        registry_mark_target(&e->registry, t);
+        }
+}
+
+void report_apply(Engine *e, Target *t, const PassReport *report) {
+        Lun *l;
+
+        switch (report->kind) {
+        case PASS_TARGET:
+                apply_target(e, t, report);
+                break;
+        case PASS_PROBE:
+                apply_probe(e, t, report);
+                break;
+        case PASS_LUN:
+                l = target_lun(t, report->number);
+                if (l)
+                        apply_lun(e, l, report);
+                break;
+        case PASS_SKIPPED:
+                l = target_lun(t, report->number);
+                if (l)
+                        registry_mark_lun(&e->registry, l);
+                break;
+        case PASS_STALLED:
+        case PASS_END:
+                break;
+        }
+
+        registry_mark_publish(&e->registry, t);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/pass.h"
+
+/* What a pass reports, into the model: observed fields, errors, when to try again, marks for publishing. Frees a LUN of which nothing is
+ * left and that nobody wants; a target goes in settle_target(). */
+void report_apply(Engine *e, Target *t, const PassReport *report);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/request.h"
+
+/* More than one connection may have in flight; messages whose handler never came for its answer are dropped beyond that. */
+#define PROBED_MAX 1024U
+
+static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        _cleanup_(refusal_done) Refusal refusal = {};
+        Request *r = userdata;
+
+        (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not finished yet; the change is stored and goes on");
+        request_fail(r, &refusal);
+        return 0;
+}
+
+int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_message *reply, Target *t, uint64_t timeout_usec,
+                Request **ret) {
+        _cleanup_free_ Request *r = NULL;
+        int k;
+
+        r = calloc(1, sizeof *r);
+        if (!r) {
+                sd_bus_message_unref(reply);
+                return -ENOMEM;
+        }
+
+        if (timeout_usec != UINT64_MAX) {
+                k = sd_event_add_time_relative(e->event, &r->timeout, CLOCK_MONOTONIC, timeout_usec, 0, on_timeout, r);
+                if (k < 0) {
+                        sd_bus_message_unref(reply);
+                        return k;
+                }
+        }
+
+        r->engine = e;
+        r->kind = kind;
+        r->message = sd_bus_message_ref(message);
+        r->reply = reply;
+        r->target = t;
+        r->lun = UINT32_MAX;
+        list_init(&r->link);
+        list_append(t ? &t->requests : &e->rescans, &r->link);
+
+        if (ret)
+                *ret = r;
+        TAKE_PTR(r);
+        return 0;
+}
+
+Request *request_free(Request *r) {
+        if (!r)
+                return NULL;
+
+        /* Whoever forgot it, the caller shall not wait for ever. */
+        if (r->message)
+                (void) sd_bus_reply_method_errorf(r->message, SD_BUS_ERROR_FAILED, "The service gave the request up");
+
+        list_unlink(&r->link);
+        sd_event_source_disable_unref(r->timeout);
+        sd_bus_message_unref(r->message);
+        sd_bus_message_unref(r->reply);
+        refusal_done(&r->failure);
+        free(r);
+        return NULL;
+}
+
+static void answer(Request *r) {
+        r->timeout = sd_event_source_disable_unref(r->timeout);
+        r->target = NULL;
+        list_unlink(&r->link);
+        list_append(&r->engine->answered, &r->link);
+}
+
+void request_succeed(Request *r) {
+        if (!r->reply)
+                (void) sd_bus_message_new_method_return(r->message, &r->reply);
+        answer(r);
+}
+
+void request_fail(Request *r, Refusal *failure) {
+        r->reply = sd_bus_message_unref(r->reply);
+        (void) sd_bus_message_new_method_errorf(r->message, &r->reply, refusal_bus_name(failure->kind), "%s",
+                                                failure->text ?: "Out of memory");
+        answer(r);
+}
+
+void request_again(Request *r) {
+        Engine *e = r->engine;
+
+        r->timeout = sd_event_source_disable_unref(r->timeout);
+        r->target = NULL;
+        list_unlink(&r->link);
+        list_append(&e->probed, &r->link);
+
+        if (sd_bus_enqueue_for_read(sd_bus_message_get_bus(r->message), r->message) < 0)
+                request_free(r);
+}
+
+bool request_take_probed(Engine *e, sd_bus_message *message) {
+        Request *r;
+        size_t n = 0;
+
+        LIST_FOREACH(&e->probed, r, Request, link) {
+                bool found = r->message == message;
+
+                if (found || ++n > PROBED_MAX) {
+                        r->message = sd_bus_message_unref(r->message);
+                        request_free(r);
+                }
+                if (found)
+                        return true;
+        }
+
+        return false;
+}
+
+void request_flush(Engine *e) {
+        Request *r;
+
+        LIST_FOREACH(&e->answered, r, Request, link) {
+                /* The caller may be gone: nothing to do about it, and nothing depends on it. */
+                if (r->reply && sd_bus_send(sd_bus_message_get_bus(r->message), r->reply, NULL) >= 0)
+                        r->message = sd_bus_message_unref(r->message);
+                request_free(r);
+        }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/refusal.h"
+
+/* A method call that changes something. Its message is held until everything is true that the reply says: stored, done in the kernel,
+ * published. However a request ends, its caller is answered exactly once; the destructor sees to that. */
+
+typedef enum RequestKind {
+        REQUEST_CREATE_TARGET,
+        REQUEST_DESTROY_TARGET,
+        REQUEST_ADD_LUN,
+        REQUEST_REMOVE_LUN,
+        REQUEST_PROBE,          /* a question first (Endpoint, or before a removal); the message is handled again after it */
+        REQUEST_RESCAN,
+        _REQUEST_KIND_MAX,
+} RequestKind;
+
+typedef struct Request {
+        Engine *engine;
+        RequestKind kind;
+        List link;              /* Target.requests, Engine.rescans or Engine.answered */
+        sd_bus_message *message;
+        sd_bus_message *reply;  /* what is sent on success; made at once, so that success cannot fail later */
+        Target *target;         /* NULL once answered */
+        uint32_t lun;           /* ADD_LUN, REMOVE_LUN */
+        bool made_target;       /* Export: the target is undone with the LUN */
+        bool force;
+        uint64_t survey_serial; /* RESCAN: the survey that will do */
+        bool undoing;           /* the change failed and is being taken back; then failure is the answer */
+        bool begun;             /* PROBE: the pass that answers it runs */
+        Refusal failure;
+        sd_event_source *timeout;
+} Request;
+
+/* Holds the message for the target (NULL: RESCAN). reply (taken, may be NULL) is sent on success. timeout_usec UINT64_MAX: none. */
+int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_message *reply, Target *t, uint64_t timeout_usec, Request **ret);
+Request *request_free(Request *r);                              /* answers with an error if nobody did; returns NULL */
+
+/* The caller's answer; it goes out with request_flush(), after the signals. The request is done with afterwards. */
+void request_succeed(Request *r);
+void request_fail(Request *r, Refusal *failure);                /* takes what is in failure */
+/* Hands the message back to the bus: its handler runs again from its first line. */
+void request_again(Request *r);
+
+/* Sends what is answered. Called by publish when its signals are out. */
+void request_flush(Engine *e);
+
+/* "A probe was made for this very message": set by request_again() for a PROBE, taken (once) by the handler. */
+bool request_take_probed(Engine *e, sd_bus_message *message);

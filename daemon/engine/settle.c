@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/edit.h"
+#include "engine/queue.h"
+#include "engine/settle.h"
+
+/* The pass that the caller's change asked for has not reported yet. */
+static bool lun_is_pending(const Lun *l) {
+        return l->dirty || l->worker;
+}
+
+/* Answers with what went wrong before it was taken back, if that is known, else with this. */
+static void fail_with(Request *r, RefusalKind kind, const char *text) {
+        if (!r->failure.text)
+                (void) refuse(&r->failure, kind, "%s", strempty(text));
+        request_fail(r, &r->failure);
+}
+
+/* Keeps what went wrong; it is the answer once it has been taken back. */
+static void begin_undo(Request *r, const char *code, const char *text) {
+        (void) refuse(&r->failure, refusal_from_short_name(code), "%s", strempty(text));
+        r->undoing = true;
+}
+
+static void settle_create(Engine *e, Target *t, Request *r) {
+        if (r->undoing)
+                return;         /* answered when the target is gone */
+
+        if (t->up)
+                request_succeed(r);
+        else if (t->error_code && !t->dirty && !t->worker) {
+                begin_undo(r, t->error_code, t->error_text);
+                (void) edit_undo_create(e, t);
+        }
+}
+
+static void settle_destroy(Engine *e, Target *t, Request *r) {
+        if (r->undoing) {
+                if (!t->dirty && !t->worker)
+                        fail_with(r, REFUSAL_KERNEL, NULL);
+                return;
+        }
+
+        if (t->dirty || t->worker)
+                return;
+
+        /* By force the LUNs go at once; the kernel keeps the portal group until the guest lets go of it. */
+        if (t->n_luns == 0 && t->force && t->error_code) {
+                request_succeed(r);
+                return;
+        }
+
+        for (size_t i = 0; i < t->n_luns; i++) {
+                const Lun *l = t->luns[i];
+
+                if (!lun_is_pending(l) && l->error_code) {
+                        begin_undo(r, l->error_code, l->error_text);
+                        (void) edit_undo_destroy(e, t);
+                        return;
+                }
+        }
+
+        if (t->error_code) {
+                begin_undo(r, t->error_code, t->error_text);
+                (void) edit_undo_destroy(e, t);
+        }
+}
+
+static void settle_add_lun(Engine *e, Target *t, Request *r) {
+        Lun *l = target_lun(t, r->lun);
+
+        if (!l) {
+                /* Undone, or removed by another call meanwhile. A target that was made for it goes as well, and answers when it is gone. */
+                if (r->made_target && r->undoing) {
+                        if (t->wanted)
+                                (void) edit_undo_create(e, t);
+                } else
+                        fail_with(r, REFUSAL_NOT_FOUND, "The LUN was removed meanwhile");
+                return;
+        }
+
+        /* Its LUNs were not begun then. */
+        if (!r->undoing && !t->up && t->error_code && !t->worker) {
+                begin_undo(r, t->error_code, t->error_text);
+                (void) edit_undo_add_lun(e, l);
+                return;
+        }
+
+        if (lun_is_pending(l))
+                return;
+
+        if (r->undoing) {
+                /* The kernel does not let go either: it stays unwanted, and is tried again. */
+                if (l->error_code)
+                        fail_with(r, REFUSAL_KERNEL, NULL);
+                return;
+        }
+
+        if (l->error_code) {
+                begin_undo(r, l->error_code, l->error_text);
+                (void) edit_undo_add_lun(e, l);
+        } else if (t->up)
+                request_succeed(r);
+}
+
+static void settle_remove_lun(Engine *e, Target *t, Request *r) {
+        Lun *l = target_lun(t, r->lun);
+
+        if (!l) {
+                request_succeed(r);
+                return;
+        }
+
+        if (lun_is_pending(l))
+                return;
+
+        if (r->undoing)
+                fail_with(r, REFUSAL_KERNEL, NULL);
+        else if (l->error_code) {
+                begin_undo(r, l->error_code, l->error_text);
+                (void) edit_undo_remove_lun(e, l);
+        }
+}
+
+/* The last requests on a target that is no more. */
+static void settle_gone(Target *t) {
+        Request *r;
+
+        LIST_FOREACH(&t->requests, r, Request, link)
+                if (r->kind == REQUEST_PROBE)
+                        request_again(r);       /* its handler finds no target, and says so */
+                else if (r->undoing)
+                        fail_with(r, REFUSAL_KERNEL, NULL);
+                else if (r->kind == REQUEST_DESTROY_TARGET || r->kind == REQUEST_REMOVE_LUN)
+                        request_succeed(r);
+                else
+                        fail_with(r, REFUSAL_NOT_FOUND, "The target was removed meanwhile");
+}
+
+bool settle_target(Engine *e, Target *t) {
+        Request *r;
+
+        LIST_FOREACH(&t->requests, r, Request, link)
+                switch (r->kind) {
+                case REQUEST_CREATE_TARGET:
+                        settle_create(e, t, r);
+                        break;
+                case REQUEST_DESTROY_TARGET:
+                        settle_destroy(e, t, r);
+                        break;
+                case REQUEST_ADD_LUN:
+                        settle_add_lun(e, t, r);
+                        break;
+                case REQUEST_REMOVE_LUN:
+                        settle_remove_lun(e, t, r);
+                        break;
+                case REQUEST_PROBE:
+                        if (r->begun && !t->worker)
+                                request_again(r);
+                        break;
+                case REQUEST_RESCAN:
+                case _REQUEST_KIND_MAX:
+                        break;
+                }
+
+        if (t->foreign || t->wanted || t->present || t->n_luns > 0 || t->worker || t->dirty)
+                return false;
+
+        settle_gone(t);
+        return edit_finish_target(e, t) >= 0;
+}
+
+void settle_rescans(Engine *e) {
+        Request *r;
+
+        if (list_is_empty(&e->rescans) || !queue_is_idle(e))
+                return;
+
+        LIST_FOREACH(&e->rescans, r, Request, link)
+                if (e->survey_done >= r->survey_serial)
+                        request_succeed(r);
+}

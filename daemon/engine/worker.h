@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/pass.h"
+
+/* A forked child and the daemon's end of it: one pass over one target. */
+
+#define WORKERS_MAX 16          /* passes at a time; a pass that hangs is not counted */
+
+/* Starts a pass over what is dirty in the target and not in other hands. 1: started; 0: nothing to do now. */
+int worker_start_pass(Engine *e, Target *t);
+
+/* Forks a child that has nothing open but report_fd and configfs, dies with us, and calls body(). Used for passes and surveys. */
+pid_t worker_fork(Engine *e, int report_fd);
+
+/* Kills and forgets all children; the kernel's state is what the next start finds. */
+void worker_stop_all(Engine *e);
