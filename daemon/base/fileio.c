@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/errno.h"
+#include "base/fileio.h"
+
+int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *buf = NULL;
+        size_t size = 0, room = 0;
+
+        fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return negative_errno();
+
+        for (;;) {
+                ssize_t n;
+
+                if (room - size < 2) {
+                        char *p;
+
+                        room = room > 0 ? room * 2 : 4096;
+                        p = realloc(buf, room);
+                        if (!p)
+                                return -ENOMEM;
+                        buf = p;
+                }
+
+                n = read(fd, buf + size, room - size - 1);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return negative_errno();
+                if (n == 0)
+                        break;
+
+                size += (size_t) n;
+                if (size > max)
+                        return -EFBIG;
+        }
+
+        buf[size] = 0;
+        while (size > 0 && buf[size - 1] == '\n')
+                buf[--size] = 0;
+
+        *ret = TAKE_PTR(buf);
+        if (ret_size)
+                *ret_size = size;
+        return 0;
+}
+
+static int write_all(int fd, const void *data, size_t size) {
+        const char *p = data;
+
+        while (size > 0) {
+                ssize_t n = write(fd, p, size);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return negative_errno();
+                if (n == 0)
+                        return -EIO;
+
+                p += n;
+                size -= (size_t) n;
+        }
+
+        return 0;
+}
+
+static int fsync_dir(int dirfd) {
+        if (fsync(dirfd) < 0)
+                return negative_errno();
+
+        return 0;
+}
+
+int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size) {
+        _cleanup_close_ int fd = -EBADF;
+        char temporary[300];
+        int r;
+
+        /* A fixed name: one writer, and what a crash leaves behind is overwritten by the next save. */
+        r = snprintf(temporary, sizeof temporary, ".%s.new", name);
+        if (r < 0 || (size_t) r >= sizeof temporary)
+                return -ENAMETOOLONG;
+
+        if (unlinkat(dirfd, temporary, 0) < 0 && errno != ENOENT)
+                return negative_errno();
+
+        fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return negative_errno();
+
+        r = write_all(fd, data, size);
+        if (r >= 0 && fsync(fd) < 0)
+                r = negative_errno();
+        if (r >= 0 && renameat(dirfd, temporary, dirfd, name) < 0)
+                r = negative_errno();
+        if (r < 0) {
+                (void) unlinkat(dirfd, temporary, 0);
+                return r;
+        }
+
+        return fsync_dir(dirfd);
+}
+
+int unlink_durable_at(int dirfd, const char *name) {
+        if (unlinkat(dirfd, name, 0) < 0)
+                return errno == ENOENT ? 0 : negative_errno();
+
+        return fsync_dir(dirfd);
+}

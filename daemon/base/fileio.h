@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+
+/* Reads a whole small file, relative to dirfd, without its trailing newlines, at most max bytes (-EFBIG beyond). */
+int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size);
+
+/* Makes the file's content durable or leaves the old one: temporary file of mode 0600 in the same directory, fsync, renameat, fsync of
+ * the directory. Returns 0 only when all of that was done; on an error the old content is what a reader and a reboot see, but for an
+ * error of the last fsync, after which the kernel may show either. */
+int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size);
+
+/* Durable removal; a missing file is fine. */
+int unlink_durable_at(int dirfd, const char *name);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "base/cleanup.h"
+
+/* NULL-terminated arrays of strings. */
+
+char **strv_free(char **v);                             /* returns NULL */
+DEFINE_CLEANUP(char **, strv_free);
+
+size_t strv_length(char *const *v);                     /* v may be NULL */
+bool strv_contains(char *const *v, const char *s);
+bool strv_equal(char *const *a, char *const *b);
+int strv_extend(char ***v, const char *s);              /* appends a copy */
+int strv_consume(char ***v, char *s);                   /* appends s itself; frees it on an error; NULL is -ENOMEM */
+void strv_sort(char **v);
