@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "model/device.h"
+
+/* udev's monitor and database: turns them into Devices. Uses the "udev" group, never "kernel" (facts 2.5). */
+
+typedef struct Uevents Uevents;
+
+/* The device as it is now (the caller takes it), or NULL with devnum when it was removed. The kernel's verb is not passed on: state is
+ * what counts. devnum and device refer to block devices only. */
+typedef void (*uevents_device_t)(dev_t devnum, Device *device, void *userdata);
+
+/* Something was lost (ENOBUFS, a netlink error): the caller should enumerate again. */
+typedef void (*uevents_lost_t)(void *userdata);
+
+/* Starts the monitor; enumerating comes after it, so that nothing falls in between. receive_buffer 0: 128 MiB if allowed. */
+int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost, void *userdata, Uevents **ret);
+Uevents *uevents_free(Uevents *u);                              /* returns NULL */
+DEFINE_CLEANUP(Uevents *, uevents_free);
+
+/* Calls on_device for every block device that udev's database and sysfs have. */
+int uevents_enumerate(Uevents *u);
+
+/* Reads one device now (its event may still be on the way). -ENODEV if there is none. */
+int uevents_read_device(Uevents *u, dev_t devnum, Device **ret);
+
+/* Names (kernel names; for maps the dm name) of what holds the device: sysfs holders/. ret: NULL-terminated, maybe empty. */
+int uevents_holders(Uevents *u, const Device *d, char ***ret);
+
+/* The dm name of the multipath map that holds the device, if one does: 1 and *ret, else 0. */
+int uevents_multipath_holder(Uevents *u, const Device *d, char **ret);
+
+/* The numbers of everything that stands on the device: its partitions, its holders, theirs, and so on (each once, at most 4096).
+ * *ret is an allocated array with *ret_n elements, the device itself first. */
+int uevents_stack(Uevents *u, const Device *d, dev_t **ret, size_t *ret_n);
