@@ -15,7 +15,7 @@ static void test_parse(void) {
                 "naa.0x5001405a1b2c3d4e", " naa.5001405a1b2c3d4e", "naa.5001405a1b2c3d4e ", "naa.5001405a1b2c3d4e\n",
                 "naa.5001405a1b2c3d4/", "naa.../../../../../.", "50:01:40:5a:1b:2c:3d4e", "5001:405a:1b2c:3d4e",
                 "50:01:40:5a:1b:2c:3d:4e:", ":50:01:40:5a:1b:2c:3d:4e", "50:0:140:5a:1b:2c:3d:4e", "5001405a1b2c3d4e:",
-                "naa.500\xff" "405a1b2c3d4e", "-5001405a1b2c3d4", "naa.zzz",
+                "naa.500\xffz05a1b2c3d4e", "-5001405a1b2c3d4", "naa.zzz",
         };
         char wwn[WWN_SIZE];
 
