@@ -60,7 +60,7 @@ def setup(vm: Vm) -> dict:
     vm.run(["tee", SERVICE], input=LATE_UNIT.encode())
     vm.run(["tee", f"/{LIB}/late_disks.py"], input=LATE_CODE.encode())
     vm.run("systemctl daemon-reload; systemctl enable --quiet lab-late; systemctl enable --quiet vhscsid; systemctl start vhscsid; "
-           "systemctl start lab-late")
+           "systemctl start lab-late; sync")        # the lab's own files; the store has to see to itself
     return inside(vm, SUMMARY + """
 t = api.create("naa.5001405cccccccc0", label="over a reboot")
 for number, source in ((3, "dm-uuid=mpath-1Linux_scsi_debug_2000"), (0, "dm-uuid=LAB-early"), (16383, "dm-uuid=LAB-late")):

@@ -30,7 +30,7 @@ class Lab:
             vm.put_tar(payload())
             vm.put_tar(self._installed)
             vm.run("systemctl daemon-reload && systemctl reload dbus && udevadm control --reload && "
-                   "if [ -e /usr/lib/systemd/system/vhscsid.service ]; then systemctl enable --quiet vhscsid; fi")
+                   "if [ -e /usr/lib/systemd/system/vhscsid.service ]; then systemctl enable --quiet vhscsid; fi && sync")
 
 
 def suites() -> list[str]:

@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""Bringing one target with N LUNs up from nothing: vhscsid at its start, a sequential loop in C, `targetctl restore`. In the lab:
+`lab bench [N]`. The machine is emulated, so look at the ratios, not at the seconds."""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from labkit import CORE, Api, run, service_pid, service_start, service_stop, wait_until
+
+FLOOR = "/usr/local/lib/vhscsid-lab/floor"
+SAVED = "/run/lab-saveconfig.json"
+WWN = "naa.5001405f20000000"
+RUNS = 3
+
+
+def down() -> float:
+    seconds = float(run([FLOOR, "down"], timeout=600).stdout)
+    left = [d for d in os.listdir(CORE) if d.startswith("iblock_")]
+    if left:
+        raise SystemExit(f"still there: {left}")
+    return seconds
+
+
+def floor(count: int) -> float:
+    seconds = float(run([FLOOR, "up", str(count)], timeout=600).stdout)
+    down()
+    return seconds
+
+
+def make_wanted(count: int) -> None:
+    service_start()
+    api = Api()
+    target = api.create(WWN)
+    # Fewer than the bus lets one connection have under way.
+    for start in range(0, count, 64):
+        for serial in [target.send("AddLun", "sa{sv}", f"/dev/nullb{n}", {}) for n in range(start, min(start + 64, count))]:
+            api.bus.wait(serial, 300)
+    api.close()
+    service_stop()
+    down()
+
+
+def restore() -> tuple[float, float, int]:
+    """From systemctl's start to the last LUN online, and of that from READY on; with the resident memory when all is quiet."""
+    begin = time.monotonic()
+    service_start()
+    ready = time.monotonic()
+    api = Api()
+    target = api.target(WWN)
+    wait_until("all are up", lambda: target.get("State") == "online", 600, 0.02)
+    end = time.monotonic()
+    api.settled()
+    wait_until("no child is left", lambda: run(["pgrep", "-P", str(service_pid())], check=False).stdout == "")
+    status = Path(f"/proc/{service_pid()}/status").read_text()
+    rss = int(status.split("VmRSS:")[1].split()[0])
+    api.close()
+    service_stop()
+    down()
+    return end - begin, end - ready, rss
+
+
+def targetctl(count: int) -> float:
+    """rtslib's own saved configuration of the floor's target."""
+    run([FLOOR, "up", str(count)], timeout=600)
+    os.makedirs("/etc/rtslib-fb-target", exist_ok=True)
+    run(["targetctl", "save", SAVED], timeout=1800)
+    luns = json.loads(Path(SAVED).read_text())["targets"][0]["tpgs"][0]["luns"]
+    if len(luns) != count:
+        raise SystemExit(f"targetctl saved {len(luns)} LUNs of {count}")
+    down()
+    begin = time.monotonic()
+    subprocess.run(["targetctl", "restore", SAVED], check=True, timeout=3600)
+    seconds = time.monotonic() - begin
+    down()
+    return seconds
+
+
+def main(count: int) -> int:
+    print(f"{count} LUNs on null_blk, {os.cpu_count()} CPUs, Linux {os.uname().release}", flush=True)
+    run(["modprobe", "null_blk", f"nr_devices={count}", "gb=1"])
+    run(["udevadm", "settle", "--timeout=180"], timeout=200)
+    run(["modprobe", "-a", "vhost_scsi", "target_core_iblock"])
+    wait_until("configfs is mounted", CORE.is_dir)
+
+    floors = sorted(floor(count) for _ in range(RUNS))
+    print(f"  C floor, one after the other   {floors[RUNS // 2]:8.2f} s   ({', '.join(f'{s:.2f}' for s in floors)})", flush=True)
+    make_wanted(count)
+    runs = sorted(restore() for _ in range(RUNS))
+    ours, passes, rss = runs[RUNS // 2]
+    print(f"  vhscsid, start to all online   {ours:8.2f} s   ({', '.join(f'{r[0]:.2f}' for r in runs)}; from READY {passes:.2f})", flush=True)
+    print(f"  vhscsid, resident when idle    {rss / 1024:8.2f} MiB", flush=True)
+    theirs = targetctl(count)
+    print(f"  targetctl restore              {theirs:8.2f} s", flush=True)
+    met = (ours / floors[RUNS // 2] <= 0.5, theirs / ours >= 50, rss <= 8 * 1024)
+    for text, ok in zip((f"vhscsid / floor      {ours / floors[RUNS // 2]:.2f}   (to reach: at most 0.50)",
+                         f"targetctl / vhscsid  {theirs / ours:.0f}   (to reach: at least 50)",
+                         f"RSS                  {rss / 1024:.2f} MiB   (to reach: at most 8)"), met):
+        print(f"  {'reached' if ok else 'MISSED '}  {text}", flush=True)
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 256))

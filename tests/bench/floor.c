@@ -1,0 +1,140 @@
+/*
+ * The floor: what a plain loop over configfs costs, one LUN after the other, nothing checked and nothing kept.
+ *
+ *   floor up N       target naa.5001405f10000000 with N LUNs on /dev/nullb0 … /dev/nullb<N-1>
+ *   floor down       takes every vhost target and every iblock backstore away
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOP "/sys/kernel/config/target"
+#define WWN "naa.5001405f10000000"
+
+static void die(const char *what) {
+        fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
+        exit(1);
+}
+
+static const char *path(const char *format, ...) {
+        static char buffers[4][512];
+        static unsigned next;
+        char *b = buffers[next++ % 4];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(b, sizeof buffers[0], format, ap);
+        va_end(ap);
+        return b;
+}
+
+static void make(const char *p) {
+        if (mkdir(p, 0755) < 0 && errno != EEXIST)
+                die(p);
+}
+
+static void put(const char *p, const char *value) {
+        int fd = open(p, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t) strlen(value))
+                die(p);
+        close(fd);
+}
+
+static void up(unsigned n) {
+        make(TOP "/vhost");
+        make(TOP "/vhost/" WWN);
+        make(TOP "/vhost/" WWN "/tpgt_1");
+        put(TOP "/vhost/" WWN "/tpgt_1/nexus", "naa.5001405f10000001");
+        for (unsigned i = 0; i < n; i++) {
+                const char *disk = path("/dev/nullb%u", i), *store = path(TOP "/core/iblock_%u/floor%u", i, i);
+
+                make(path(TOP "/core/iblock_%u", i));
+                make(store);
+                put(path("%s/control", store), path("udev_path=%s", disk));
+                put(path("%s/udev_path", store), disk);
+                put(path("%s/enable", store), "1");
+                put(path("%s/wwn/vpd_unit_serial", store), path("00000000-0000-5000-8000-%012u", i));
+                make(path(TOP "/vhost/" WWN "/tpgt_1/lun/lun_%u", i));
+                if (symlink(store, path(TOP "/vhost/" WWN "/tpgt_1/lun/lun_%u/link", i)) < 0)
+                        die("symlink");
+        }
+}
+
+/* Calls f for every entry of dir whose name starts so. */
+static void each(const char *dir, const char *prefix, void (*f)(const char *)) {
+        DIR *d = opendir(dir);
+        struct dirent *e;
+
+        while (d && (e = readdir(d)))
+                if (strncmp(e->d_name, prefix, strlen(prefix)) == 0 && e->d_name[0] != '.') {
+                        char full[512];
+
+                        (void) snprintf(full, sizeof full, "%s/%s", dir, e->d_name);
+                        f(full);
+                }
+        if (d)
+                closedir(d);
+}
+
+static void remove_link(const char *p) {
+        struct stat st;
+
+        if (lstat(p, &st) == 0 && S_ISLNK(st.st_mode) && unlink(p) < 0)
+                die(p);
+}
+
+static void remove_lun(const char *p) {
+        each(p, "", remove_link);
+        if (rmdir(p) < 0)
+                die(p);
+}
+
+static void remove_target(const char *p) {
+        char luns[512], tpg[512];
+
+        (void) snprintf(tpg, sizeof tpg, "%.400s/tpgt_1", p);
+        (void) snprintf(luns, sizeof luns, "%.400s/lun", tpg);
+        each(luns, "lun_", remove_lun);
+        if ((rmdir(tpg) < 0 && errno != ENOENT) || rmdir(p) < 0)
+                die(p);
+}
+
+static void remove_backstore(const char *p) {
+        struct stat st;
+
+        if (stat(p, &st) == 0 && S_ISDIR(st.st_mode) && rmdir(p) < 0)
+                die(p);
+}
+
+static void remove_hba(const char *p) {
+        each(p, "", remove_backstore);
+        if (rmdir(p) < 0)
+                die(p);
+}
+
+int main(int argc, char **argv) {
+        struct timespec a, b;
+
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        if (argc == 3 && strcmp(argv[1], "up") == 0)
+                up((unsigned) strtoul(argv[2], NULL, 10));
+        else if (argc == 2 && strcmp(argv[1], "down") == 0) {
+                each(TOP "/vhost", "naa.", remove_target);
+                each(TOP "/core", "iblock_", remove_hba);
+        } else {
+                fprintf(stderr, "usage: floor up N | floor down\n");
+                return 2;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        printf("%.3f\n", (double) (b.tv_sec - a.tv_sec) + (double) (b.tv_nsec - a.tv_nsec) / 1e9);
+        return 0;
+}
