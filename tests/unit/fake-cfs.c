@@ -45,8 +45,8 @@ static int path_check(const char *path) {
         return 0;
 }
 
-/* Whether a lookup must wait for a locked directory. Directories stay in the dentry cache as long as they live, so only attributes, links and
- * what does not exist need the lock of the directory that they are in. */
+/* Whether a lookup must wait for a locked directory. Directories stay in the dentry cache as long as they live, so only attributes, links
+ * and what does not exist need the lock of the directory that they are in. */
 static bool lookup_waits(const char *path) {
         const Node *n = lio->root, *c;
 

@@ -73,19 +73,19 @@ typedef enum FakeCall {
         FAKE_ANY      = (1 << 10) - 1,
 } FakeCall;
 
-/* The nth call from now (1: the next) of one of these kinds whose path matches the pattern (fnmatch, '*' takes '/' too; NULL: any) fails with
- * error (negative), and so do times - 1 matching ones after it, without effect. Up to 64 of these at a time. A path of cfs_block_diskseq() is
- * "MAJOR:MINOR". */
+/* The nth call from now (1: the next) of one of these kinds whose path matches the pattern (fnmatch, '*' takes '/' too; NULL: any) fails
+ * with error (negative), and so do times - 1 matching ones after it, without effect. Up to 64 of these at a time. A path of
+ * cfs_block_diskseq() is "MAJOR:MINOR". */
 #define FAKE_ALWAYS UINT32_MAX
 void fake_fail(unsigned calls, const char *pattern, unsigned nth, int error, unsigned times);
 
 /* Matching calls wait in the kernel, before they have an effect, until fake_release(): uninterruptible, so the caller's thread stays in the
- * call. Whoever needs a directory that such a call has locked waits with it: readers of that lun_L after an unlink (facts: everything else
- * goes on), the rmdir of a backstore whose attribute is being written. If the waiting process is killed, its call takes effect at the release, as
- * in the kernel. */
+ * call. Whoever needs a directory that such a call has locked waits with it: readers of that lun_L after an unlink (everything else goes
+ * on), the rmdir of a backstore whose attribute is being written. If the waiting process is killed, its call takes effect at the release,
+ * as in the kernel. */
 void fake_hang(unsigned calls, const char *pattern);
 void fake_release(void);                                /* all of them, and no more hanging */
-unsigned fake_hanging(void);                            /* calls that wait now */
+unsigned fake_hanging(void);                            /* calls that wait now, for a lock too */
 bool fake_wait_hanging(unsigned n, unsigned milliseconds);  /* until so many wait; false: they did not in time */
 
 typedef enum FakeDeath {
@@ -100,7 +100,7 @@ bool fake_is_dead(void);
 
 /* --- looking --- */
 
-unsigned fake_count(unsigned calls);                    /* calls made since the last fake_reset() or fake_journal_clear(), failed ones too */
+unsigned fake_count(unsigned calls);                    /* since the last fake_reset() or fake_journal_clear(), failed ones too */
 /* One line for each mutating call that was made, in order: "write core/iblock_0/a/enable 1 -> 0", "mkdir vhost -> -EEXIST". */
 char **fake_journal(void);                              /* the caller frees it with strv_free() */
 void fake_journal_clear(void);
