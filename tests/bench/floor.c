@@ -24,16 +24,15 @@ static void die(const char *what) {
         exit(1);
 }
 
+/* One path at a time: the next call overwrites it. */
 static const char *path(const char *format, ...) {
-        static char buffers[4][512];
-        static unsigned next;
-        char *b = buffers[next++ % 4];
+        static char buffer[512];
         va_list ap;
 
         va_start(ap, format);
-        (void) vsnprintf(b, sizeof buffers[0], format, ap);
+        (void) vsnprintf(buffer, sizeof buffer, format, ap);
         va_end(ap);
-        return b;
+        return buffer;
 }
 
 static void make(const char *p) {
@@ -55,14 +54,18 @@ static void up(unsigned n) {
         make(TOP "/vhost/" WWN "/tpgt_1");
         put(TOP "/vhost/" WWN "/tpgt_1/nexus", "naa.5001405f10000001");
         for (unsigned i = 0; i < n; i++) {
-                const char *disk = path("/dev/nullb%u", i), *store = path(TOP "/core/iblock_%u/floor%u", i, i);
+                char disk[64], control[80], serial[64], store[128];
 
+                (void) snprintf(disk, sizeof disk, "/dev/nullb%u", i);
+                (void) snprintf(control, sizeof control, "udev_path=%s", disk);
+                (void) snprintf(serial, sizeof serial, "00000000-0000-5000-8000-%012u", i);
+                (void) snprintf(store, sizeof store, TOP "/core/iblock_%u/floor%u", i, i);
                 make(path(TOP "/core/iblock_%u", i));
                 make(store);
-                put(path("%s/control", store), path("udev_path=%s", disk));
+                put(path("%s/control", store), control);
                 put(path("%s/udev_path", store), disk);
                 put(path("%s/enable", store), "1");
-                put(path("%s/wwn/vpd_unit_serial", store), path("00000000-0000-5000-8000-%012u", i));
+                put(path("%s/wwn/vpd_unit_serial", store), serial);
                 make(path(TOP "/vhost/" WWN "/tpgt_1/lun/lun_%u", i));
                 if (symlink(store, path(TOP "/vhost/" WWN "/tpgt_1/lun/lun_%u/link", i)) < 0)
                         die("symlink");
