@@ -74,7 +74,8 @@ static int read_geometry(int dirfd, const BlockdevFacts *f, Device *d) {
         return 0;
 }
 
-/* udev's links of an older instance: its database is read by number, and events of the newer one are still to be processed. */
+/* udev's links of an older instance: its database is read by number, and events of the newer one are still to be
+ * processed. */
 static bool links_are_stale(const BlockdevFacts *f, uint64_t diskseq) {
         if (diskseq == 0 || f->partition || property_is(f, BLOCKDEV_ID_IGNORE_DISKSEQ, "1"))
                 return false;
@@ -126,8 +127,8 @@ static int slave_has_failed(int dirfd, const char *name) {
         return 0;
 }
 
-/* Only events tell which paths the map itself has given up. Until one does (we have just been started), the states of the path disks
- * are the next best. */
+/* Only events tell which paths the map itself has given up. Until one does (we have just been started), the states of
+ * the path disks are the next best. */
 static int read_paths(int dirfd, const BlockdevFacts *f, Device *d) {
         _cleanup_(strv_freep) char **slaves = NULL;
         int valid = 0, r;
@@ -164,9 +165,9 @@ static int read_map(int dirfd, const BlockdevFacts *f, const char *uuid, Device 
                 return r;
         d->suspended = r > 0;
 
-        /* multipath's rules raise the same flag for a map that has run out of paths, or seems to (an event PATH_FAILED while others
-         * work): that is health. What remains to know is that the map was activated once, which the primary source flag says; it stays
-         * in udev's database (multipath-tools 11-dm-mpath.rules, lvm2 10-dm.rules). */
+        /* multipath's rules raise the same flag for a map that has run out of paths, or seems to (an event PATH_FAILED
+         * while others work): that is health. What remains to know is that the map was activated once, which the
+         * primary source flag says; that stays (multipath-tools 11-dm-mpath.rules, lvm2 10-dm.rules). */
         if (d->kind == DEVICE_MULTIPATH && property_is(f, BLOCKDEV_DM_UDEV_PRIMARY_SOURCE_FLAG, "1"))
                 released = true;
 
@@ -194,7 +195,8 @@ static int read_path_of(int dirfd, const BlockdevFacts *f, Device *d) {
         return 0;
 }
 
-/* What identifies a whole disk by its own word. Left to by-id links: disks of other buses, whose ID_SERIAL is model and serial number. */
+/* What identifies a whole disk by its own word. Left to by-id links: disks of other buses, whose ID_SERIAL is model and
+ * serial number. */
 static int read_wwid(int dirfd, const BlockdevFacts *f, char **ret) {
         const char *bus = f->properties[BLOCKDEV_ID_BUS], *value = NULL;
         char *wwid = NULL;

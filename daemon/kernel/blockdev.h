@@ -3,8 +3,8 @@
 
 #include "model/device.h"
 
-/* A Device from what udev says of it and what sysfs shows. No device node is ever opened: closing one that was opened for writing makes
- * a "change" event, and opening a map may wait for it to be resumed. */
+/* A Device from what udev says of it and what sysfs shows. No device node is ever opened: closing one that was opened
+ * for writing makes a "change" event, and opening a map may wait for it to be resumed. */
 
 typedef enum BlockdevProperty {
         BLOCKDEV_DISKSEQ,

@@ -6,13 +6,13 @@
 
 #include "base/cleanup.h"
 
-/* Block devices in sysfs. root_fd: /sys/dev/block. dirfd: a device's directory there, which stays that very instance's: when it is
- * removed, all reads fail, even if its number is given out again. */
+/* Block devices in sysfs. root_fd: /sys/dev/block. dirfd: a device's directory there, which stays that very instance's:
+ * when it is removed, all reads fail, even if its number is given out again. */
 
 int sysfs_open_block(int root_fd, dev_t devnum);                /* a dirfd, or -ENODEV */
 
-/* An attribute without its newlines. One that cannot be read is NULL (or the value to use otherwise, or 0 for "is" and "there is one")
- * and no error: a driver need not have it, and the device may vanish between two reads. -ENOMEM. */
+/* An attribute without its newlines. One that cannot be read is NULL (or the value to use otherwise, or 0 for "is" and
+ * "there is one") and no error: a driver need not have it, and the device may vanish between two reads. -ENOMEM. */
 int sysfs_read(int dirfd, const char *path, char **ret);
 int sysfs_read_u64(int dirfd, const char *path, uint64_t otherwise, uint64_t *ret);
 int sysfs_read_is(int dirfd, const char *path, const char *value);              /* 1 or 0 */

@@ -26,8 +26,8 @@ typedef struct udev_monitor UdevMonitor;
 DEFINE_CLEANUP(UdevDevice *, udev_device_unref);
 DEFINE_CLEANUP(UdevEnumerate *, udev_enumerate_unref);
 
-/* How many paths of a multipath map work, as its last event about paths told. udev's database does not keep it, and the next event of
- * another kind does not bring it, so it is kept here. */
+/* How many paths of a multipath map work, as its last event about paths told. udev's database does not keep it, and the
+ * next event of another kind does not bring it, so it is kept here. */
 typedef struct PathCount {
         uint64_t sequence;      /* DM_SEQNUM: events may overtake each other */
         int valid;
@@ -135,8 +135,8 @@ static int path_count_note(Uevents *u, UdevDevice *device, dev_t devnum) {
                 return path_count_set(u, devnum, property_u64(device, "DM_SEQNUM"), (int) valid);
         }
 
-        /* multipathd loaded a new table: flag 2, without a working path; flag 0, in which the kernel takes every path for good until it
-         * fails again (multipath-tools, libmultipath/devmapper.h). */
+        /* multipathd loaded a new table: flag 2, without a working path; flag 0, in which the kernel takes every path
+         * for good until it fails again (multipath-tools, libmultipath/devmapper.h). */
         if (streq_ptr(udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG2"), "1"))
                 return path_count_set(u, devnum, 0, 0);
         if (streq_ptr(udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG0"), "1"))
@@ -348,7 +348,8 @@ static void set_receive_buffer(int fd, size_t size) {
                 log_debug_errno(negative_errno(), "Cannot set the receive buffer of udev's monitor");
 }
 
-int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost, void *userdata, Uevents **ret) {
+int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost,
+                void *userdata, Uevents **ret) {
         _cleanup_(uevents_freep) Uevents *u = NULL;
         int r, fd;
 

@@ -29,8 +29,8 @@ static const char *const link_ranks[] = {
         "",
 };
 
-/* Names that may move to another disk: an alias that an admin gives, and what is written on the disk itself, which a guest can write as
- * well. They will do for finding a device, and never for remembering it. */
+/* Names that may move to another disk: an alias that an admin gives, and what is written on the disk itself, which a
+ * guest can write as well. They will do for finding a device, and never for remembering it. */
 static const char *const passing_links[] = { "dm-name-", "md-name-", "lvm-pv-uuid-" };
 
 static size_t link_rank(const char *id) {

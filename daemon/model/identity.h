@@ -3,8 +3,9 @@
 
 #include "model/device.h"
 
-/* Which names a device goes by, and which of them is its identity. The order: device-mapper UUID, WWID, a by-id link, and where there is
- * none of these a path, which is not stable. What cannot be a source (model/source.h) is left out: all of it is input. */
+/* Which names a device goes by, and which of them is its identity. The order: device-mapper UUID, WWID, a by-id link,
+ * and where there is none of these a path, which is not stable. What cannot be a source (model/source.h) is left out:
+ * all of it is input. */
 
 typedef struct IdentityFacts {
         DeviceKind kind;
@@ -15,5 +16,6 @@ typedef struct IdentityFacts {
         char *const *links;             /* every /dev/… link that udev made, NULL-terminated; may be NULL */
 } IdentityFacts;
 
-/* Sets identity, keys, link and stable. -EINVAL: not even the node can be a source; -ENOMEM. d is unchanged on an error. */
+/* Sets identity, keys, link and stable. -EINVAL: not even the node can be a source; -ENOMEM. d is unchanged on an
+ * error. */
 int identity_apply(Device *d, const IdentityFacts *facts);

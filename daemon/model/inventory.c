@@ -7,7 +7,7 @@
 #include "model/inventory.h"
 #include "model/source.h"
 
-/* Who answers first for a text that several devices claim. Lists of their own, so that one look at the highest decides. */
+/* Who answers first for a text that several devices claim. Lists of their own: a look at the highest decides. */
 typedef enum Rank {
         RANK_PATH,              /* of a multipath map: leads to a disk, and is none */
         RANK_DISK,
@@ -294,7 +294,7 @@ int inventory_resolve(const Inventory *i, const char *source, Device **ret) {
 
         c = claim_single(n->claims + rank);
 
-        /* A WWID means the disk, and so does a link that several paths have: while its map is not there, neither is the disk. */
+        /* A WWID means the disk, and so does a link that several paths have: without its map, it is not there. */
         if (rank == RANK_PATH) {
                 SourceKind kind = source_kind(source);
 

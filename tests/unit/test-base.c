@@ -242,7 +242,8 @@ static void test_text(void) {
         static const struct {
                 const char *in, *out;
         } table[] = {
-                { "", "" }, { "plain text", "plain text" }, { "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80" },
+                { "", "" }, { "plain text", "plain text" },
+                { "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80" },
                 { "a\nb\x7f", "a?b?" }, { "\xff", "?" }, { "\xc3", "?" }, { "\xe2\x82", "??" }, { "\xe2\x82x", "??x" },
                 { "\xc2\x85z", "??z" }, { "\xf0\x9f\x98", "???" }, { "\xc3\xc3\xa4", "?\xc3\xa4" },
         };

@@ -202,7 +202,8 @@ static void test_identity_maps(void) {
 
 static void test_identity_disks(void) {
         assert_identity(&(IdentityFacts) { .kind = DEVICE_DISK, .node = "/dev/sdb", .wwid = "3600b",
-                                           .links = LINKS(L("scsi-SVENDOR_MODEL_1"), L("scsi-3600b"), L("wwn-0x600b"), L("lvm-pv-uuid-x")) },
+                                           .links = LINKS(L("scsi-SVENDOR_MODEL_1"), L("scsi-3600b"), L("wwn-0x600b"),
+                                                          L("lvm-pv-uuid-x")) },
                         "wwid=3600b by-id=lvm-pv-uuid-x by-id=scsi-3600b by-id=scsi-SVENDOR_MODEL_1 by-id=wwn-0x600b path=/dev/sdb",
                         "/dev/disk/by-id/wwn-0x600b", true);
 
