@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "bus/lun-view.h"
+
+Device *lun_view_device(Engine *e, const Lun *l) {
+        _cleanup_free_ char *text = NULL;
+        const Backstore *b = l->backstore;
+        const char *source = b->source;
+        SourceKind kind;
+        Device *d;
+
+        /* A foreign one names its device as its maker did. */
+        if (!source && b->device && source_parse(b->device, &kind, &text, NULL) >= 0)
+                source = text;
+
+        return source && inventory_resolve(e->inventory, source, &d) >= 0 ? d : NULL;
+}
+
+void lun_view_device_path(const Device *d, char *ret, size_t size) {
+        if (isempty(d->dm_name))
+                snprintf(ret, size, "%s", d->node);
+        else
+                snprintf(ret, size, "/dev/mapper/%s", d->dm_name);
+}
+
+void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
+        const Backstore *b = l->backstore;
+        const Device *d = lun_view_device(e, l);
+        bool gone = lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
+
+        ret->state = lun_state(l, d, gone);
+        ret->health = lun_health(l, d, gone);
+        ret->size = d ? d->size : 0;
+        ret->block_size = d ? d->block_size : 0;
+
+        if (d)
+                lun_view_device_path(d, ret->device, sizeof ret->device);
+        else
+                snprintf(ret->device, sizeof ret->device, "%s", strempty(b->device));
+
+        if (b->place)
+                snprintf(ret->place, sizeof ret->place, "%s", b->place);
+        else if (b->name)
+                snprintf(ret->place, sizeof ret->place, "iblock_%" PRIu32 "/%s", b->hba, b->name);
+        else
+                ret->place[0] = 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "engine/edit.h"
+
+/* The trailing a{sv} of a method. Its form only: names, types, no name twice. Each returns 0, or what the handler has to return with
+ * InvalidArgs in error. Strings are the message's own and live as long as it does. */
+
+int options_read_none(sd_bus_message *m, sd_bus_error *error);
+int options_read_edit(sd_bus_message *m, EditOptions *ret, sd_bus_error *error);
+int options_read_create(sd_bus_message *m, CreateOptions *ret, sd_bus_error *error);
+/* To be freed with lun_options_done(), on an error as well. */
+int options_read_lun(sd_bus_message *m, LunOptions *ret, sd_bus_error *error);
+/* ret_target: NULL if it was not given. */
+int options_read_export(sd_bus_message *m, LunOptions *ret, const char **ret_target, sd_bus_error *error);
+
+void lun_options_done(LunOptions *o);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/object-path.h"
+#include "bus/polkit.h"
+#include "bus/probe.h"
+#include "dbus/vhostscsi-names.h"
+
+/* Readers share an answer for so long: everybody may read, and each question forks a pass. */
+#define FRESH_USEC UINT64_C(100000)
+
+/* Without a LUN there is nothing to ask by (facts 1.3), and what is foreign is not touched. */
+static bool can_ask(const Target *t) {
+        return !t->foreign && t->n_luns > 0;
+}
+
+static int hold(Engine *e, sd_bus_message *m, Target *t, uint64_t timeout) {
+        int r;
+
+        r = request_new(e, REQUEST_PROBE, m, NULL, t, timeout, NULL);
+        if (r < 0)
+                return r;
+
+        registry_mark_probe(&e->registry, t);
+        return 0;
+}
+
+int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error) {
+        int r;
+
+        /* Asked on behalf of this very message, which was authorized before. */
+        if (request_take_probed(e, m))
+                return 1;
+
+        r = polkit_authorize(m, actions | (o->force ? POLKIT_FORCE : 0), t->wwn, error);
+        if (r <= 0)
+                return r;
+
+        return o->force || !can_ask(t) ? 1 : hold(e, m, t, o->timeout);
+}
+
+/* Get or GetAll of something that Endpoint is among. */
+static bool wants_endpoint(sd_bus_message *m) {
+        const char *interface, *property;
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "GetAll") > 0)
+                return sd_bus_message_has_signature(m, "s") && sd_bus_message_read(m, "s", &interface) > 0 &&
+                       (isempty(interface) || streq(interface, VHOSTSCSI_TARGET_INTERFACE));
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0)
+                return sd_bus_message_has_signature(m, "ss") && sd_bus_message_read(m, "ss", &interface, &property) > 0 &&
+                       streq(property, "Endpoint") && (isempty(interface) || streq(interface, VHOSTSCSI_TARGET_INTERFACE));
+
+        return false;
+}
+
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Engine *e = userdata;
+        const char *path = sd_bus_message_get_path(m);
+        Target *t;
+
+        if (!path || !wants_endpoint(m) || request_take_probed(e, m))
+                return 0;
+
+        t = object_path_find_target(e, path);
+        if (!t || !can_ask(t))
+                return 0;
+        if (t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
+                return 0;
+
+        /* Rather an old answer than none. */
+        return hold(e, m, t, UINT64_MAX) >= 0;
+}
+
+int probe_add(sd_bus *bus, Engine *e) {
+        return sd_bus_add_filter(bus, NULL, on_message, e);
+}

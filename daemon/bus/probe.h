@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/edit.h"
+
+/* Who is attached can only be asked at the moment when somebody wants to know, and the asking is a pass (it may wait in the kernel). The
+ * message is held meanwhile, and handled again after it. */
+
+/* Holds reads of Target.Endpoint until it is fresh. */
+int probe_add(sd_bus *bus, Engine *e);
+
+/* The first lines of everything that takes something away: authorized, and if not by force, with a fresh Endpoint. 1: go on. 0: the
+ * handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for. */
+int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);
