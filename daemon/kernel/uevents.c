@@ -181,10 +181,6 @@ static int read_device(Uevents *u, dev_t devnum, uint64_t event_diskseq, Device 
                 return errno_is_device_absent(r) ? -ENODEV : r;
         }
 
-        r = device_links(device, &links);
-        if (r < 0)
-                return r;
-
         type = udev_device_get_devtype(device);
         facts = (BlockdevFacts) {
                 .devnum = devnum,
@@ -192,15 +188,22 @@ static int read_device(Uevents *u, dev_t devnum, uint64_t event_diskseq, Device 
                 .node = udev_device_get_devnode(device),
                 .partition = streq_ptr(type, "partition"),
                 .initialized = udev_device_get_is_initialized(device) > 0,
-                .links = links,
                 .valid_paths = path_count_get(u, devnum),
                 .event_diskseq = event_diskseq,
         };
         if (!facts.name || !facts.node)
                 return -ENODEV;
 
-        for (BlockdevProperty p = 0; p < _BLOCKDEV_PROPERTY_MAX; p++)
-                facts.properties[p] = udev_device_get_property_value(device, blockdev_property_names[p]);
+        /* Without an entry in its database, udev has nothing to tell, and would look for it again with each question. */
+        if (facts.initialized) {
+                r = device_links(device, &links);
+                if (r < 0)
+                        return r;
+
+                facts.links = links;
+                for (BlockdevProperty p = 0; p < _BLOCKDEV_PROPERTY_MAX; p++)
+                        facts.properties[p] = udev_device_get_property_value(device, blockdev_property_names[p]);
+        }
 
         return blockdev_read(dirfd, &facts, ret);
 }
@@ -240,17 +243,21 @@ int uevents_enumerate(Uevents *u) {
                 return r;
 
         udev_list_entry_foreach(i, udev_enumerate_get_list_entry(e)) {
-                _cleanup_(udev_device_unrefp) UdevDevice *device = NULL;
+                _cleanup_free_ char *path = NULL;
                 Device *d = NULL;
                 dev_t devnum;
 
-                device = udev_device_new_from_syspath(u->udev, udev_list_entry_get_name(i));
-                if (!device)
-                        continue;
+                if (asprintf(&path, "%s/dev", udev_list_entry_get_name(i)) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+
+                r = sysfs_read_devnum(AT_FDCWD, path, &devnum);
+                if (r < 0)
+                        return r;
 
                 /* Paths that NVMe's own multipathing hides have no number. */
-                devnum = udev_device_get_devnum(device);
-                if (major(devnum) == 0)
+                if (r == 0 || major(devnum) == 0)
                         continue;
 
                 r = read_device(u, devnum, 0, &d);
