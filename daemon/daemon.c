@@ -6,6 +6,7 @@
 #include "bus/bus-lun.h"
 #include "bus/bus-manager.h"
 #include "bus/bus-target.h"
+#include "bus/polkit.h"
 #include "bus/publish.h"
 #include "daemon.h"
 #include "dbus/vhostscsi-names.h"
@@ -212,6 +213,7 @@ void daemon_done(Daemon *d) {
         if (e->answered.next)
                 request_flush(e);
 
+        polkit_stop();
         publish_stop(e);
         queue_stop(e);
         sd_bus_flush_close_unref(d->bus);

@@ -42,6 +42,9 @@
                 _f;                                     \
         })
 
+/* GLib, in tests, has macros of these names. */
+#undef MIN
+#undef MAX
 #define ELEMENTSOF(x)     (sizeof(x) / sizeof((x)[0]))
 #define MIN(a, b)         ({ typeof(a) _a = (a); typeof(b) _b = (b); _a < _b ? _a : _b; })
 #define MAX(a, b)         ({ typeof(a) _a = (a); typeof(b) _b = (b); _a > _b ? _a : _b; })

@@ -197,7 +197,7 @@ static int method_set_label(sd_bus_message *m, void *userdata, sd_bus_error *err
                 return bus_error_set(error, r, &refusal);
 
         /* The kernel has no part in it: done, but for the signal that goes out before the answer. */
-        r = request_new(e, REQUEST_CREATE_TARGET, m, NULL, t, UINT64_MAX, &request);
+        r = request_new(e, REQUEST_SET_LABEL, m, NULL, t, UINT64_MAX, &request);
         if (r < 0)
                 return r;
 

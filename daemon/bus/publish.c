@@ -4,11 +4,12 @@
 #include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/publish.h"
+#include "engine/queue.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/request.h"
 
 /* After the queue's own post source, which may have answers for us. */
-#define PRIORITY (SD_EVENT_PRIORITY_NORMAL + 20)
+#define PRIORITY (QUEUE_PRIORITY + 10)
 
 #define NAMES_MAX 16U
 

@@ -38,7 +38,7 @@ static int on_post(sd_event_source *source, void *userdata) {
         LIST_FOREACH(&e->registry.queued, t, Target, queue_link) {
                 if (e->n_passes >= WORKERS_MAX)
                         break;
-                if (t->worker || t->retry_at > now)
+                if (t->worker || (t->retry_at > now && !t->probe))
                         continue;
 
                 r = worker_start_pass(e, t);
@@ -118,7 +118,7 @@ int queue_start(Engine *e) {
         r = sd_event_add_post(e->event, &e->queue_post, on_post, e);
         if (r < 0)
                 return r;
-        r = sd_event_source_set_priority(e->queue_post, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(e->queue_post, QUEUE_PRIORITY);
         if (r < 0)
                 return r;
 

@@ -5,6 +5,9 @@
 
 /* Starts passes for what is marked, after each turn of the loop; and again, ever more rarely, for what failed. */
 
+/* Before publish, and both before the next message: a caller who keeps the bus busy must not hold up passes and replies. */
+#define QUEUE_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 20)
+
 int queue_start(Engine *e);
 void queue_stop(Engine *e);
 

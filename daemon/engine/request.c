@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/text.h"
 #include "engine/request.h"
 
 /* More than one connection may have in flight; messages whose handler never came for its answer are dropped beyond that. */
@@ -78,9 +79,13 @@ void request_succeed(Request *r) {
 }
 
 void request_fail(Request *r, Refusal *failure) {
+        _cleanup_free_ char *text = NULL;
+
+        /* It may quote names that anybody gave a device; the bus takes UTF-8 only. */
+        (void) text_printable(failure->text ?: "Out of memory", &text);
+
         r->reply = sd_bus_message_unref(r->reply);
-        (void) sd_bus_message_new_method_errorf(r->message, &r->reply, refusal_bus_name(failure->kind), "%s",
-                                                failure->text ?: "Out of memory");
+        (void) sd_bus_message_new_method_errorf(r->message, &r->reply, refusal_bus_name(failure->kind), "%s", text ?: "Out of memory");
         answer(r);
 }
 

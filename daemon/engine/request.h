@@ -14,6 +14,7 @@ typedef enum RequestKind {
         REQUEST_REMOVE_LUN,
         REQUEST_PROBE,          /* a question first (Endpoint, or before a removal); the message is handled again after it */
         REQUEST_RESCAN,
+        REQUEST_SET_LABEL,      /* the kernel has no part in it */
         _REQUEST_KIND_MAX,
 } RequestKind;
 

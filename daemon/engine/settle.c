@@ -158,6 +158,7 @@ bool settle_target(Engine *e, Target *t) {
                                 request_again(r);
                         break;
                 case REQUEST_RESCAN:
+                case REQUEST_SET_LABEL:
                 case _REQUEST_KIND_MAX:
                         break;
                 }

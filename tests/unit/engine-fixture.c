@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <ftw.h>
+#include <glib.h>
+#include <signal.h>
+#include <sys/sysmacros.h>
+
+#include "base/fileio.h"
+#include "engine-fixture.h"
+#include "engine/edit.h"
+#include "engine/foreign.h"
+#include "engine/hotplug.h"
+#include "engine/queue.h"
+#include "engine/worker.h"
+
+#define DEADLINE_USEC UINT64_C(30000000)
+
+static void start(Fixture *f) {
+        Engine *e = &f->engine;
+
+        *e = (Engine) {};
+        list_init(&e->workers);
+        list_init(&e->rescans);
+        list_init(&e->answered);
+        list_init(&e->probed);
+
+        g_assert_cmpint(sd_event_new(&e->event), >=, 0);
+        g_assert_cmpint(registry_init(&e->registry, 1), >=, 0);
+        e->inventory = inventory_new();
+        g_assert_nonnull(e->inventory);
+        g_assert_cmpint(store_new(f->state_dir, &e->store), >=, 0);
+        g_assert_cmpint(store_load(e->store, &e->registry), >=, 0);
+        g_assert_cmpint(cfs_new(0, &e->cfs), >=, 0);
+        g_assert_cmpint(queue_start(e), >=, 0);
+        e->running = true;
+        registry_mark_all(&e->registry);
+}
+
+static void stop(Fixture *f) {
+        Engine *e = &f->engine;
+
+        worker_stop_all(e);
+        foreign_stop(e);
+        queue_stop(e);
+        registry_done(&e->registry);
+        inventory_free(e->inventory);
+        store_free(e->store);
+        cfs_free(e->cfs);
+        sd_event_unref(e->event);
+}
+
+void fixture_init(Fixture *f) {
+        sigset_t mask;
+
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &mask, NULL);
+
+        fake_reset();
+        f->state_dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL);
+        g_assert_nonnull(f->state_dir);
+        start(f);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
+        return remove(path);
+}
+
+void fixture_done(Fixture *f) {
+        stop(f);
+        g_assert_cmpint(nftw(f->state_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        g_free(f->state_dir);
+}
+
+void fixture_restart(Fixture *f) {
+        _cleanup_(strv_freep) char **names = NULL;
+        Device *d;
+
+        /* What the host has does not go with the daemon. */
+        INVENTORY_FOREACH(f->engine.inventory, d) {
+                char number[64];
+
+                snprintf(number, sizeof number, "%u %" G_GUINT64_FORMAT, minor(d->devnum), d->diskseq);
+                g_assert_cmpint(strv_extend(&names, number), >=, 0);
+        }
+
+        stop(f);
+        start(f);
+
+        for (char **n = names; n && *n; n++) {
+                unsigned number;
+                guint64 diskseq;
+
+                g_assert_cmpint(sscanf(*n, "%u %" G_GUINT64_FORMAT, &number, &diskseq), ==, 2);
+                fixture_add_device(f, number, diskseq);
+        }
+}
+
+void fixture_add_device(Fixture *f, unsigned n, uint64_t diskseq) {
+        dev_t devnum = makedev(250, n);
+        Device *d = device_new();
+        uint64_t there;
+
+        g_assert_nonnull(d);
+        d->devnum = devnum;
+        d->kind = DEVICE_DISK;
+        d->name = g_strdup_printf("fake%u", n);
+        d->node = g_strdup_printf("/dev/fake%u", n);
+        d->identity = g_strdup_printf("wwid=3600%u", n);
+        g_assert_cmpint(strv_extend(&d->keys, d->identity), >=, 0);
+        d->link = g_strdup_printf("/dev/disk/by-id/scsi-3600%u", n);
+        d->diskseq = diskseq;
+        d->size = 1 << 20;
+        d->block_size = 512;
+        d->valid_paths = d->total_paths = -1;
+        d->stable = d->initialized = d->ready = true;
+
+        if (cfs_block_diskseq(f->engine.cfs, devnum, &there) < 0 || there != diskseq)
+                fake_block_add_simple(devnum, d->node, diskseq);
+        hotplug_on_device(devnum, d, &f->engine);
+}
+
+void fixture_remove_device(Fixture *f, unsigned n) {
+        fake_block_remove(makedev(250, n));
+        hotplug_on_device(makedev(250, n), NULL, &f->engine);
+}
+
+static int on_kick(sd_event_source *source, void *userdata) {
+        return 0;
+}
+
+bool fixture_run_until(Fixture *f, bool (*condition)(Fixture *f)) {
+        Engine *e = &f->engine;
+        uint64_t deadline = engine_now(e) + DEADLINE_USEC;
+        sd_event_source *kick;
+        bool met = false;
+
+        g_assert_cmpint(sd_event_add_defer(e->event, &kick, on_kick, NULL), >=, 0);
+        do {
+                g_assert_cmpint(sd_event_run(e->event, 100000), >=, 0);
+                met = condition(f);
+        } while (!met && engine_now(e) < deadline);
+        sd_event_source_unref(kick);
+
+        return met;
+}
+
+static bool is_idle(Fixture *f) {
+        return queue_is_idle(&f->engine) && (list_is_empty(&f->engine.workers) || fake_hanging() > 0);
+}
+
+void fixture_run(Fixture *f) {
+        g_assert_true(fixture_run_until(f, is_idle));
+}
+
+char *fixture_store_snapshot(Fixture *f) {
+        g_autofree char *path = g_build_filename(f->state_dir, "targets", NULL);
+        GString *s = g_string_new(NULL);
+        _cleanup_(strv_freep) char **names = NULL;
+        const char *name;
+        GDir *d;
+
+        d = g_dir_open(path, 0, NULL);
+        g_assert_nonnull(d);
+        while ((name = g_dir_read_name(d)))
+                if (name[0] != '.')
+                        g_assert_cmpint(strv_extend(&names, name), >=, 0);
+        g_dir_close(d);
+        strv_sort(names);
+
+        for (char **n = names; n && *n; n++) {
+                g_autofree char *file = g_build_filename(path, *n, NULL), *text = NULL;
+
+                g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+                g_string_append_printf(s, "%s: %s", *n, text);
+        }
+
+        return g_string_free(s, FALSE);
+}
+
+Target *fixture_create(Fixture *f, const char *wwn) {
+        CreateOptions o = { .common.timeout = UINT64_MAX, .nexus = "naa.5001405000000001" };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        char canonical[WWN_SIZE];
+        bool existing;
+        Target *t;
+
+        g_assert_cmpint(edit_create_target(&f->engine, wwn, &o, &t, &existing, canonical, &refusal), ==, 0);
+        return t;
+}
+
+Lun *fixture_add_lun(Fixture *f, Target *t, const char *source) {
+        LunOptions o = { .common.timeout = UINT64_MAX };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        uint32_t number;
+
+        g_assert_cmpint(edit_add_lun(&f->engine, t, source, &o, &number, &refusal), ==, 0);
+        return target_lun(t, number);
+}
