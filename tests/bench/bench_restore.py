@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Bringing one target with N LUNs up from nothing: vhscsid at its start, a sequential loop in C, `targetctl restore`. In the lab:
 `lab bench [N]`. The machine is emulated, so look at the ratios, not at the seconds."""
 import json

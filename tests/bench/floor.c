@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The floor: what a plain loop over configfs costs, one LUN after the other, nothing checked and nothing kept.
  *

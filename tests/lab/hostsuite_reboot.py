@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Tests from outside the machine: reboots, power cuts. Each is a function of a new machine; code for its inside is below it."""
 import json
 import time

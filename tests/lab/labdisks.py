@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks for the suites: multipath maps over scsi_debug, memory-backed null_blk, device-mapper tables."""
 import itertools
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """What the suites have in common: the service, its bus API, configfs and the store as they are, waiting without sleeping."""
 import contextlib
 import json

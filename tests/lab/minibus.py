@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A D-Bus client in the standard library: error names, exact types, signals, other users, and strings no library would send."""
 import array
 import os

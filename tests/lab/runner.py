@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs suites inside the machine: one line a test as it ends, diagnostics where one failed, the counts as JSON at the end.
 
     runner.py RESULT SUITE[.TEST]...

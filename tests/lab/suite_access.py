@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Who may do what: nobody reads, root changes, a polkit rule gives out single actions."""
 import re
 import xml.etree.ElementTree as ET

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The bus API: members, signatures, properties, signals, options."""
 import time
 import xml.etree.ElementTree as ET

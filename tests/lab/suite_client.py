@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """vhscsictl: its verbs, its JSON, its exit statuses, its one-line errors."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """SIGKILL in the middle of everything: at the next start the end is the same as if nothing had happened."""
 import os
 import re

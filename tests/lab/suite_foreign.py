@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """What others made in configfs: shown, and never touched."""
 import os
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A real guest on a real LUN: what it sees, and what it must never notice."""
 import time
 

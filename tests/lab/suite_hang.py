@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A disk that does not answer: its LUN waits in the kernel for ever, and nobody else does."""
 import time
 

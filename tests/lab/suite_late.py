@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks that are late, go and come back: one rule, whatever the event was called."""
 import os
 from pathlib import Path

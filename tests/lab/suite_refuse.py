@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """What is refused, and that a refusal changes nothing: not one byte in configfs, not one in the store."""
 import os
 import re

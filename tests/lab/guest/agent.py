@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs commands for the host. Frames travel over a virtio-serial port: kind, id, length, payload.
 
 From the host:  R run (JSON)   I input   C close the input   K signal   P ping (nonce)

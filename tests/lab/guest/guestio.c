@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A guest's application: writes and reads back its disk without a page cache and counts what goes wrong.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """nested-guest: a KVM guest inside the lab's machine, with a vhost-scsi device, and a shell on its serial port.
 
     nested-guest start NAME WWPN [QEMU ARGUMENT...]    boots it and waits until it obeys

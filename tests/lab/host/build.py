@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Builds the tree outside of it: `release` is what the machine gets, `dev` is what the unit tests run from (sanitizers)."""
 import io
 import json
@@ -66,6 +67,12 @@ def installed_tar() -> bytes:
             for path in sorted(Path(dest).rglob("*")):
                 tar.add(path, path.relative_to(dest), recursive=False, filter=as_root)
         return out.getvalue()
+
+
+def test_tools() -> dict[str, bytes]:
+    """Programs of the build that are not installed, and that suites run."""
+    where = build_dir("release") / "tests"
+    return {p.name: p.read_bytes() for p in sorted(where.glob("cfs-conformance-*")) if p.is_file()}
 
 
 def as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Writes an initramfs (cpio, newc)."""
 import stat
 

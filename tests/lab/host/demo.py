@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """What a newcomer runs first: a multipath LUN of the host, given to a guest by vhscsid. And the benchmark."""
 import json
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The VM's disk: a Debian root, a few files of ours on it, two small initramfs. Built once, kept outside the source tree.
 
 Two layers, each named after the hash of its recipe: `root-*` (what Debian's packages gave, minutes) and `image-*` (the disk, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The host's end of the guest agent (guest/agent.py tells the frames)."""
 import json
 import os

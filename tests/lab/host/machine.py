@@ -1,10 +1,11 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A machine with vhscsid installed, and the suites run in it."""
 import json
 import sys
 import time
 from pathlib import Path
 
-from host.build import installed_tar
+from host.build import installed_tar, test_tools
 from host.payload import LAB, LIB, payload
 from host.stages import LabError, stage
 from host.vm import Vm
@@ -17,17 +18,19 @@ class Lab:
 
     def __init__(self):
         self._installed: bytes | None = None
+        self._tools: dict[str, bytes] = {}
 
     def machine(self) -> Vm:
         if self._installed is None:
             self._installed = installed_tar()
+            self._tools = test_tools()
         vm = Vm()
         vm.prepare = self.install
         return vm
 
     def install(self, vm: Vm) -> None:
         with stage("install into the machine"):
-            vm.put_tar(payload())
+            vm.put_tar(payload(self._tools))
             vm.put_tar(self._installed)
             vm.run("systemctl daemon-reload && systemctl reload dbus && udevadm control --reload && "
                    "if [ -e /usr/lib/systemd/system/vhscsid.service ]; then systemctl enable --quiet vhscsid; fi && sync")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """lab: a throw-away machine with a stock Debian kernel, in which vhscsid is installed, shown and tested.
 
     lab demo                from a multipath LUN of the host to the data in a guest

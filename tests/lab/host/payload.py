@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """What the host ships into the machine at each run: the suites and their tools. Not part of the image, so cheap to change."""
 import io
 import subprocess
@@ -33,7 +34,7 @@ def nested_init() -> bytes:
     return cpio.finish()
 
 
-def payload() -> bytes:
+def payload(tools: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         def add(name: str, body: bytes, mode: int = 0o644) -> None:
@@ -53,6 +54,8 @@ def payload() -> bytes:
                 add(f"{LIB}/{source.stem}", compiled(source), 0o755)
             elif source.suffix == ".py":
                 add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
+        for name, body in tools.items():
+            add(f"{LIB}/{name}", body, 0o755)
         add(f"{LIB}/nested/init.cpio", nested_init())
         link("usr/local/bin/nested-guest", f"/{LIB}/nested.py")
     return out.getvalue()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """QEMU's machine protocol, as much of it as a lab needs."""
 import json
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A root shell in the machine, on the user's terminal."""
 import os
 import select

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Stages: what the lab is doing, said as it starts, with its time when it ends."""
 import contextlib
 import os

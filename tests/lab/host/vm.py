@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A throw-away machine: QEMU over a copy-on-write disk, driven through the agent and QMP."""
 import ctypes
 import fcntl
