@@ -151,6 +151,9 @@ static int resolve_path(Engine *e, const char *path, const Device **ret, Refusal
         known = inventory_by_devnum(e->inventory, st.st_rdev);
         if (!known)
                 return refuse(refusal, REFUSAL_DEVICE_NOT_FOUND, "The kernel has no block device behind %s", path);
+        /* Its lasting name comes from udev; what it has now would be stored and mean another disk after a reboot. */
+        if (e->uevents && !known->initialized)
+                return refuse(refusal, REFUSAL_NOT_READY, "udev has not finished with %s yet, so it has no lasting name; try again", path);
 
         *ret = known;
         return 0;
