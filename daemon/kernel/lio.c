@@ -229,9 +229,23 @@ int lio_probe_attached(Cfs *c, const char *wwn) {
 }
 
 int lio_list_targets(Cfs *c, char ***ret) {
-        int r = cfs_list(c, "vhost", true, false, ret);
+        _cleanup_(strv_freep) char **all = NULL, **names = NULL;
+        int r;
 
-        return r == -ENOENT ? 0 : r;
+        r = cfs_list(c, "vhost", true, false, &all);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+
+        /* What the fabric takes for a WWN (facts 1.2); beside them stands discovery_auth, which every fabric has. */
+        for (char **n = all; n && *n; n++)
+                if (strstr(*n, "naa.") || strstr(*n, "fc.") || strstr(*n, "iqn.")) {
+                        r = strv_extend(&names, *n);
+                        if (r < 0)
+                                return r;
+                }
+
+        *ret = TAKE_PTR(names);
+        return 0;
 }
 
 static bool name_number(const char *name, const char *prefix, uint32_t *ret) {

@@ -7,7 +7,7 @@
 
 #define MARK "vhscsid diskseq=%" PRIu64 " dev=%u:%u"
 
-const char *const plan_default_attributes[] = { "emulate_3pc=0", NULL };
+const char *const plan_default_attributes[] = { "emulate_3pc=0", "emulate_model_alias=1", NULL };
 
 void plan_done(Plan *p) {
         for (size_t i = 0; i < p->n; i++) {

@@ -99,5 +99,5 @@ int plan_mark(uint64_t diskseq, dev_t devnum, char **ret);
 bool plan_parse_mark(const char *alias, uint64_t *ret_diskseq, dev_t *ret_devnum);
 
 /* Attributes that we set on every backstore unless the admin says otherwise: XCOPY off, which would reach other backstores by their NAA
- * (CVE-2020-28374, facts 1.13). */
+ * (CVE-2020-28374, facts 1.13); and the backstore's name as the model that the guest sees, as targetcli has it (facts 1.9). */
 extern const char *const plan_default_attributes[];
