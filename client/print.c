@@ -171,6 +171,8 @@ int print_open_pager(void) {
                 return r;
         }
         if (out.pager == 0) {
+                /* Were the writing end open in here, there would never be an end of file. */
+                safe_close(fds[1]);
                 (void) dup2(fds[0], STDIN_FILENO);
                 pager_run(wanted, pager_must_be_safe());
         }

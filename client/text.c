@@ -161,7 +161,7 @@ void text_format_size(uint64_t bytes, char ret[static TEXT_SIZE_MAX]) {
                 u++;
         }
 
-        tenth = (bytes % divisor) / ((divisor + 9) / 10);
+        tenth = bytes % divisor * 10 / divisor;
         if (tenth == 0 || u == 0)
                 (void) snprintf(ret, TEXT_SIZE_MAX, "%" PRIu64 "%c", bytes / divisor, units[u]);
         else

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# fish completion of vhscsictl
+
+function __vhscsictl_ask
+    vhscsictl --no-pager --no-ask-password --no-legend --full $argv 2>/dev/null </dev/null
+end
+
+function __vhscsictl_targets
+    __vhscsictl_ask list | awk '{ print $1 "\t" $3; if (NF == 6 && $2 != "-") print $2 "\t" $1 }'
+end
+
+function __vhscsictl_our_targets
+    __vhscsictl_ask list | awk '$NF != "foreign" { print $1 "\t" $3; if (NF == 6 && $2 != "-") print $2 "\t" $1 }'
+end
+
+function __vhscsictl_devices
+    __vhscsictl_ask devices | awk '$4 == "usable" { print $1 "\t" $2; if ($3 != "-") print $3 "\t" $1 }'
+end
+
+# The words after the verb that are no options.
+function __vhscsictl_arguments
+    set -l words (commandline -opc)[2..-1]
+    set -l seen
+    set -l skip 0
+    for word in $words
+        if test $skip -eq 1
+            set skip 0
+            continue
+        end
+        switch $word
+            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target
+                set skip 1
+            case '-*'
+            case '*'
+                set -a seen $word
+        end
+    end
+    printf '%s\n' $seen
+end
+
+# Is the verb one of these ($argv[2..]) and $argv[1] the number of arguments that it has so far?
+function __vhscsictl_at
+    set -l seen (__vhscsictl_arguments)
+    test (count $seen) -eq (math $argv[1] + 1); and contains -- $seen[1] $argv[2..-1]
+end
+
+function __vhscsictl_verb
+    set -l seen (__vhscsictl_arguments)
+    test (count $seen) -gt 0; and contains -- $seen[1] $argv
+end
+
+function __vhscsictl_no_verb
+    test (count (__vhscsictl_arguments)) -eq 0
+end
+
+function __vhscsictl_luns
+    set -l seen (__vhscsictl_arguments)
+    __vhscsictl_ask show $seen[2] | awk '$2 ~ /^\[\?:/ { print $1 }'
+end
+
+complete -c vhscsictl -f
+
+complete -c vhscsictl -n __vhscsictl_no_verb -a list -d 'The targets'
+complete -c vhscsictl -n __vhscsictl_no_verb -a show -d 'One target and its LUNs'
+complete -c vhscsictl -n __vhscsictl_no_verb -a status -d 'Is all well?'
+complete -c vhscsictl -n __vhscsictl_no_verb -a devices -d 'Block devices that can be exported'
+complete -c vhscsictl -n __vhscsictl_no_verb -a monitor -d 'Follow what changes'
+complete -c vhscsictl -n __vhscsictl_no_verb -a create -d 'Make a target'
+complete -c vhscsictl -n __vhscsictl_no_verb -a set-label -d 'Give a target a name'
+complete -c vhscsictl -n __vhscsictl_no_verb -a destroy -d 'Remove a target and its LUNs'
+complete -c vhscsictl -n __vhscsictl_no_verb -a add-lun -d 'Give a disk to a target'
+complete -c vhscsictl -n __vhscsictl_no_verb -a remove-lun -d 'Take a disk away'
+complete -c vhscsictl -n __vhscsictl_no_verb -a export -d 'create and add-lun in one'
+complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
+
+complete -c vhscsictl -n '__vhscsictl_at 0 show' -a '(__vhscsictl_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 0 destroy set-label add-lun remove-lun' -a '(__vhscsictl_our_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 1 remove-lun' -a '(__vhscsictl_luns)'
+complete -c vhscsictl -n '__vhscsictl_at 1 add-lun' -a '(__vhscsictl_devices)'
+complete -c vhscsictl -n '__vhscsictl_at 0 export' -a '(__vhscsictl_devices)'
+
+complete -c vhscsictl -s h -l help -d 'Show help'
+complete -c vhscsictl -l version -d 'Show the version'
+complete -c vhscsictl -s H -l host -x -a '(__fish_print_hostnames)' -d 'Talk to a remote host'
+complete -c vhscsictl -s M -l machine -x -d 'Talk to a container'
+complete -c vhscsictl -l json -x -a 'short pretty off' -d 'Print JSON'
+complete -c vhscsictl -l no-ask-password -d 'Do not ask for a password'
+complete -c vhscsictl -l no-pager -d 'Use no pager'
+complete -c vhscsictl -l no-legend -d 'Print no titles'
+complete -c vhscsictl -s l -l full -d 'Do not shorten columns'
+
+set -l change '__vhscsictl_verb create set-label destroy add-lun remove-lun export'
+complete -c vhscsictl -n $change -l dry-run -d 'Check, change nothing'
+complete -c vhscsictl -n $change -l timeout -x -d 'Give up waiting'
+complete -c vhscsictl -n $change -l if-generation -x -d 'Only if nothing has changed since'
+complete -c vhscsictl -n '__vhscsictl_verb destroy remove-lun' -l force -d 'Under a running guest'
+complete -c vhscsictl -n '__vhscsictl_verb create' -l label -x -d 'Name for people'
+complete -c vhscsictl -n '__vhscsictl_verb create' -l seed -x -d 'Derive the WWN from this'
+complete -c vhscsictl -n '__vhscsictl_verb create' -l nexus -x -d 'The nexus'
+complete -c vhscsictl -n '__vhscsictl_verb create' -l if-absent -d 'An existing target is fine'
+complete -c vhscsictl -n '__vhscsictl_verb export' -l target -x -a '(__vhscsictl_our_targets)' -d 'To this target'
+set -l lun '__vhscsictl_verb add-lun export'
+complete -c vhscsictl -n $lun -l lun -x -d 'LUN number'
+complete -c vhscsictl -n $lun -l readonly -d 'The guest may not write'
+complete -c vhscsictl -n $lun -l name -x -d 'Backstore name'
+complete -c vhscsictl -n $lun -l serial -x -d 'Unit serial'
+complete -c vhscsictl -n $lun -l shareable -d 'May be exported more than once'
+complete -c vhscsictl -n $lun -l attribute -x -d 'LIO attribute NAME=VALUE'

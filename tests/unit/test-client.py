@@ -1,0 +1,744 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tests of vhscsictl against mock-daemon on a private bus: what it calls, what it prints, how it ends."""
+
+import json
+import os
+import pty
+import queue
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.environ.get('SOURCE_ROOT', os.path.dirname(os.path.dirname(HERE)))
+VHSCSICTL = os.environ.get('VHSCSICTL', '')
+MOCK = os.environ.get('MOCK_DAEMON', '')
+
+A = 'naa.5001405aaaaaaaaa'
+B = 'naa.5001405bbbbbbbbb'
+MANAGER = 'org.vhostscsi.Manager'
+TARGET = 'org.vhostscsi.Target'
+LUN = 'org.vhostscsi.Lun'
+ERROR = 'org.vhostscsi.Error.'
+
+
+def target_path(wwn):
+    return '/org/vhostscsi/target/' + wwn.replace('.', '_2e')
+
+
+def lun_path(wwn, n):
+    return f'{target_path(wwn)}/lun/{n}'
+
+
+def target(wwn, label='', state='online', managed='vhscsid', endpoint='idle', luns=(), error=('', '')):
+    return {TARGET: {
+        'Wwn': ['s', wwn], 'Label': ['s', label], 'State': ['s', state], 'ManagedBy': ['s', managed], 'PortalGroup': ['u', 1],
+        'Nexus': ['s', 'naa.500140500000000f'], 'Endpoint': ['s', endpoint], 'Owners': ['as', []],
+        'Luns': ['ao', [lun_path(wwn, n) for n in luns]], 'LastError': ['(ss)', list(error)]}}
+
+
+def lun(n, state='online', health='ok', source='dm-uuid=mpath-36001', backstore='iblock_7/d-0123456789ab', error=('', ''), **more):
+    return {LUN: {
+        'Number': ['u', n], 'Source': ['s', source], 'Device': ['s', '/dev/dm-3' if state != 'waiting' else ''], 'State': ['s', state],
+        'Health': ['s', health], 'Size': ['t', 10 << 30 if state != 'waiting' else 0], 'BlockSize': ['u', 512], 'ReadOnly': ['b', False],
+        'Backstore': ['s', backstore], 'UnitSerial': ['s', '0123'], 'GuestWwid': ['s', f'wwn-0x6001405{n:025x}'],
+        'Origin': ['s', 'manual'], 'LastError': ['(ss)', list(error)], **more}}
+
+
+def objects(*entries):
+    return {'on': 'GetManagedObjects', 'signature': 'a{oa{sa{sv}}}', 'reply': [{path: {**i, 'org.freedesktop.DBus.Peer': {}}
+                                                                               for path, i in entries}]}
+
+
+OBJECTS = objects(
+    (lun_path(A, 10), lun(10, 'failed', source='path=/dev/nullb0', error=('Kernel', 'enable: Device or resource busy'))),
+    (lun_path(A, 2), lun(2, 'waiting', 'unknown')),
+    (target_path(A), target(A, 'web1', 'incomplete', luns=(10, 2, 0))),
+    (lun_path(A, 0), lun(0)),
+    (target_path(B), target(B, 'dup')),
+    (target_path('naa.5001405ccccccccc'), target('naa.5001405ccccccccc', 'dup', endpoint='attached')),
+    (target_path('naa.6001405eeeeeeeee'), target('naa.6001405eeeeeeeee', '', 'foreign', 'foreign', 'unknown')),
+)
+
+BUS_CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path={dir}/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/></policy>
+</busconfig>
+'''
+
+
+class Mock:
+    """mock-daemon: orders in, calls out."""
+
+    def __init__(self, env):
+        self.process = subprocess.Popen([MOCK], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.calls = []
+        self.called = threading.Condition()
+        self.lines = queue.Queue()
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+        self.lines.get(timeout=10)
+
+    def read(self):
+        for line in self.process.stdout:
+            line = json.loads(line)
+            if 'member' in line:
+                with self.called:
+                    self.calls.append(line)
+                    self.called.notify_all()
+            else:
+                self.lines.put(line)
+
+    def wait_for_call(self, member):
+        with self.called:
+            if not self.called.wait_for(lambda: any(c['member'] == member for c in self.calls), 10):
+                raise AssertionError(f'{member} was not called')
+
+    def order(self, **order):
+        self.process.stdin.write(json.dumps(order) + '\n')
+        self.process.stdin.flush()
+        self.lines.get(timeout=10)
+
+    def answer(self, member, signature='', *reply, **more):
+        self.order(on=member, signature=signature, reply=list(reply), **more)
+
+    def refuse(self, member, error, message='no'):
+        self.order(on=member, error=error, message=message)
+
+    def end(self):
+        killed = self.process.poll() is not None
+        self.process.stdin.close()
+        if not killed:
+            if self.process.wait(10) != 0:
+                raise AssertionError('mock-daemon failed')
+        self.thread.join(10)
+        self.process.stdout.close()
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.mkdtemp(prefix='vhscsictl-test-')
+        os.chmod(cls.dir, 0o755)
+        with open(f'{cls.dir}/bus.conf', 'w', encoding='ascii') as f:
+            f.write(BUS_CONFIG.format(dir=cls.dir))
+        cls.bus = subprocess.Popen(['dbus-daemon', f'--config-file={cls.dir}/bus.conf', '--nofork', '--nopidfile', '--print-address=1'],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        address = cls.bus.stdout.readline().strip()
+        if not address:
+            raise AssertionError('dbus-daemon did not start')
+        cls.env = {'PATH': os.environ['PATH'], 'LC_ALL': 'C.UTF-8', 'DBUS_SYSTEM_BUS_ADDRESS': address, 'HOME': cls.dir}
+        for name, value in os.environ.items():
+            if name.startswith(('ASAN_', 'UBSAN_', 'LSAN_')):
+                cls.env[name] = value
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.bus.terminate()
+        cls.bus.wait()
+        cls.bus.stdout.close()
+        shutil.rmtree(cls.dir)
+
+    def setUp(self):
+        self.mock = Mock(self.env)
+        self.addCleanup(self.mock.end)
+        self.mock.order(**OBJECTS)
+        self.mock.answer('GetTarget', 'o', target_path(A))
+
+    def run_ctl(self, *args, status=0, env=None, **more):
+        """Returns what it printed; its complaints are in self.stderr."""
+        p = subprocess.run([VHSCSICTL, *args], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=60, check=False, **more)
+        self.stderr = p.stderr.decode()
+        self.assertEqual(p.returncode, status, f'{args}: {p.stdout!r} {p.stderr!r}')
+        return p.stdout.decode()
+
+    def last(self):
+        return self.mock.calls[-1]
+
+    def assert_call(self, call, path, interface, member, signature, args):
+        self.assertEqual((call['path'], call['interface'], call['member'], call['signature'], call['args']),
+                         (path, interface, member, signature, args))
+
+
+class TestLook(Case):
+    def test_list(self):
+        lines = self.run_ctl('list').splitlines()
+        self.assertEqual(lines[0].split(), ['WWN', 'LABEL', 'STATE', 'ENDPOINT', 'LUNS', 'MANAGED', 'BY'])
+        self.assertEqual(lines[1].split(), [A, 'web1', 'incomplete', 'idle', '1/3', 'vhscsid'])
+        self.assertEqual(lines[4].split(), ['naa.6001405eeeeeeeee', '-', 'foreign', 'unknown', '0/0', 'foreign'])
+        self.assertEqual(len(lines), 5)
+        self.assertEqual([c['member'] for c in self.mock.calls], ['GetManagedObjects'])
+        self.assertEqual(self.run_ctl(), '\n'.join(lines) + '\n', 'list is what is done without a verb')
+        self.assertEqual(len(self.run_ctl('list', '--no-legend').splitlines()), 4)
+
+    def test_list_json(self):
+        short = self.run_ctl('list', '--json=short')
+        self.assertEqual(short.count('\n'), 1)
+        targets = json.loads(short)
+        self.assertEqual(targets, json.loads(self.run_ctl('--json=pretty', 'list')))
+        self.assertEqual([t['wwn'] for t in targets], sorted(t['wwn'] for t in targets))
+        self.assertEqual([n['number'] for n in targets[0]['luns']], [0, 2, 10])
+        self.assertEqual(targets[0]['luns'][0]['size'], 10 << 30)
+        self.assertIs(targets[0]['luns'][0]['read_only'], False)
+        self.assertIsNone(targets[0]['last_error'])
+        self.assertEqual(targets[0]['luns'][2]['last_error'], {'code': 'Kernel', 'message': 'enable: Device or resource busy'})
+        self.assertIn('WWN', self.run_ctl('list', '--json=off'))
+
+    def test_list_empty(self):
+        self.mock.order(**objects())
+        self.assertEqual(json.loads(self.run_ctl('list', '--json=short')), [])
+        self.run_ctl('list')
+        self.assertIn('No targets', self.stderr)
+
+    def test_show(self):
+        for name in (A, 'web1', A.upper(), A[4:], '0x' + A[4:], '50:01:40:5a:aa:aa:aa:aa'):
+            out = self.run_ctl('show', name)
+            self.assertIn(f'{A} (web1)', out)
+            self.assertIn('LUNs: 1 of 3 up', out)
+            self.assertRegex(out, r'\n +0 \[\?:0:1:0\] +wwn-0x6001405\S+ d-0123456789ab +10G rw +online +ok +/dev/dm-3')
+            self.assertIn('[?:0:1:10]', out)
+            self.assertIn('LUN 10: Kernel: enable: Device or resource busy', out)
+            self.assertIn('LUN 10: the device has no stable identity', out)
+        self.assertEqual({c['member'] for c in self.mock.calls}, {'GetManagedObjects'}, 'one call is enough')
+        self.assertEqual(json.loads(self.run_ctl('show', A, '--json=short'))['label'], 'web1')
+
+    def test_show_refused(self):
+        self.run_ctl('show', 'dup', status=31)
+        self.assertIn('several targets', self.stderr)
+        self.mock.refuse('GetTarget', ERROR + 'InvalidWwn', 'not a WWN')
+        self.run_ctl('show', 'nobody', status=7)
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'GetTarget', 's', ['nobody'])
+        self.run_ctl('show', '', status=7)
+        self.mock.refuse('GetTarget', ERROR + 'NotFound', 'no such target')
+        self.run_ctl('show', 'naa.5001405000000001', status=3)
+        self.assertEqual(self.stderr.count('\n'), 1)
+        self.assertTrue(self.stderr.startswith('vhscsictl: show naa.5001405000000001: no such target. '), self.stderr)
+
+    def test_devices(self):
+        self.mock.answer('ListDevices', 'aa{sv}', [
+            {'path': ['s', '/dev/dm-10'], 'identity': ['s', 'dm-uuid=mpath-36001'], 'size': ['t', (3 << 40) // 2], 'verdict': ['s', 'usable'],
+             'reason': ['s', ''], 'luns': ['ao', [lun_path(A, 0), lun_path(B, 7)]], 'model': ['s', 'X']},
+            {'path': ['s', '/dev/dm-2'], 'size': ['t', 512], 'verdict': ['s', 'path-member'], 'reason': ['s', 'a path of mpatha']}])
+        lines = self.run_ctl('devices').splitlines()
+        self.assertEqual(lines[0].split(), ['PATH', 'SIZE', 'IDENTITY', 'VERDICT', 'REASON', 'LUNS'])
+        self.assertRegex(lines[1], r'^/dev/dm-2 +512B - +path-member a path of mpatha -$')
+        self.assertRegex(lines[2], rf'^/dev/dm-10 1\.5T dm-uuid=mpath-36001 usable +- +{A}:0 {B}:7$')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'ListDevices', 'a{sv}', [{}])
+        devices = json.loads(self.run_ctl('devices', '--json=pretty'))
+        self.assertEqual(devices[1]['luns'][1], {'number': 7, 'path': lun_path(B, 7), 'wwn': B})
+        self.assertEqual(devices[1]['model'], 'X')
+
+    def manager(self, state='running'):
+        self.mock.answer('GetAll /org/vhostscsi', 'a{sv}', {
+            'Version': ['s', '9.8'], 'State': ['s', state], 'Generation': ['t', 77],
+            'Fabric': ['a{sv}', {'module': ['s', 'vhost_scsi'], 'version': ['s', '6.1'], 'origin': ['s', 'in-tree']}]})
+
+    def test_status(self):
+        self.manager()
+        out = self.run_ctl('status', status=42)
+        for text in ('vhscsid: 9.8, running', 'Fabric: vhost_scsi 6.1 (in-tree)', 'Generation: 77', 'Verdict: failed',
+                     'Targets: 4: 2 online, 1 incomplete, 1 foreign', 'LUNs: 3: 1 online, 1 waiting, 1 failed'):
+            self.assertIn(text, out)
+        status = json.loads(self.run_ctl('status', '--json=short', status=42))
+        self.assertEqual((status['version'], status['generation'], status['luns']['waiting'], status['targets']['total'], status['verdict']),
+                         ('9.8', 77, 1, 4, 'failed'))
+
+    def test_status_verdicts(self):
+        def with_lun(state, health='ok'):
+            return objects((target_path(A), target(A, luns=(0,))), (lun_path(A, 0), lun(0, state, health)))
+
+        foreign = objects((target_path(A), target(A, '', 'foreign', 'foreign')), (lun_path(A, 0), lun(0, 'failed')))
+        for state, tree, status in (('running', objects(), 0), ('running', with_lun('online'), 0), ('running', foreign, 0),
+                                    ('running', with_lun('waiting'), 40), ('running', with_lun('draining'), 40),
+                                    ('running', with_lun('degraded', 'no-path'), 41), ('degraded', objects(), 41),
+                                    ('running', with_lun('something new'), 41), ('running', with_lun('failed'), 42),
+                                    ('starting', with_lun('waiting'), 43)):
+            with self.subTest(state=state, status=status):
+                self.manager(state)
+                self.mock.order(**tree)
+                self.run_ctl('status', status=status)
+
+    def test_hostile_values(self):
+        evil = 'a\x1b[31m\nb\u202e\x9bc'
+        self.mock.order(**objects((target_path(A), target(A, evil, luns=(0,))), (lun_path(A, 0), lun(0, 'failed', error=(evil, evil)))))
+        for args in (['list'], ['show', A]):
+            out = self.run_ctl(*args)
+            self.assertNotRegex(out, '[\x00-\x09\x0b-\x1f\x7f\x80-\x9f\u202e]')
+            self.assertIn('a\\x1b[31m\\nb\\xe2\\x80\\xae\\xc2\\x9bc', out)
+        self.assertEqual(json.loads(self.run_ctl('list', '--json=short'))[0]['label'], evil)
+        self.mock.refuse('GetTarget', ERROR + 'NotFound', evil)
+        self.run_ctl('show', evil + 'x', status=3)
+        self.assertEqual(self.stderr.count('\n'), 1)
+        self.assertNotIn('\x1b', self.stderr)
+
+    def test_width(self):
+        self.mock.order(**objects((target_path(A), target(A, 'データベース・サーバー' * 4)), (target_path(B), target(B, 'é'))))
+        lines = self.run_ctl('list', env={'COLUMNS': '80'}).splitlines()
+        self.assertIn('…', lines[1])
+        self.assertEqual(lines[0].index('STATE'), lines[2].index('online'))
+        self.assertEqual(len(lines[0]), 80)
+        self.assertEqual(sum(2 if ord(c) > 0x2fff else 1 for c in lines[1][:lines[1].index('online')]), lines[0].index('STATE'))
+        self.assertIn('データベース・サーバー' * 4, self.run_ctl('list', '--full', env={'COLUMNS': '80'}))
+        self.assertIn('データベース・サーバー' * 4, self.run_ctl('list'), 'no terminal: nothing is lost')
+        self.assertIn('...', self.run_ctl('list', env={'COLUMNS': '80', 'LC_ALL': 'C'}))
+
+    def test_many(self):
+        entries = [(target_path(A), target(A, luns=range(3000)))] + [(lun_path(A, n), lun(n)) for n in range(3000)]
+        self.mock.order(**objects(*entries))
+        self.assertIn('3000/3000', self.run_ctl('list'))
+        self.assertEqual(len(self.run_ctl('show', A).splitlines()), 3000 + 9)
+
+
+class TestChange(Case):
+    def test_create(self):
+        self.mock.answer('CreateTarget', 'o', target_path(B))
+        self.assertEqual(self.run_ctl('create'), B + '\n')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'CreateTarget', 'sa{sv}', ['', {}])
+        self.run_ctl('create', B, '--label=x y', '--seed', 'vm', '--nexus=naa.5', '--if-absent', '--dry-run', '--if-generation=3', '--timeout=1min')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'CreateTarget', 'sa{sv}', [B, {
+            'label': 'x y', 'seed': 'vm', 'nexus': 'naa.5', 'if-absent': True, 'dry-run': True, 'if-generation': 3, 'timeout': 60000000}])
+        self.assertIn('Dry run', self.stderr)
+        self.assertEqual(json.loads(self.run_ctl('create', '--json=short')), {'path': target_path(B), 'wwn': B})
+        self.run_ctl('create', '', status=7)
+
+    def test_option_types(self):
+        """The signatures inside of the variants, which JSON does not tell."""
+        self.mock.answer('AddLun', 'o', lun_path(A, 0))
+        self.mock.answer('GetAll', 'a{sv}', {})
+        if not shutil.which('dbus-monitor'):
+            self.skipTest('no dbus-monitor')
+        monitor = subprocess.Popen(['dbus-monitor', '--address', self.env['DBUS_SYSTEM_BUS_ADDRESS'], "member='AddLun'"], stdout=subprocess.PIPE)
+        self.addCleanup(monitor.stdout.close)
+        text = b''
+        while b'NameLost' not in text:
+            text += os.read(monitor.stdout.fileno(), 65536)
+        self.run_ctl('add-lun', A, '/dev/x', '--lun=5', '--readonly', '--timeout=1', '--if-generation=1', '--attribute=emulate_tpu=1', '--dry-run')
+        text = ''
+        while '"emulate_tpu" variant uint32 1' not in text and select.select([monitor.stdout], [], [], 10)[0]:
+            text += ' ' + os.read(monitor.stdout.fileno(), 65536).decode()
+            text = re.sub(r'\s+', ' ', text)
+        monitor.terminate()
+        monitor.wait()
+        for item in ('string "number" variant uint32 5', 'string "readonly" variant boolean true', 'string "timeout" variant uint64 1000000',
+                     'string "if-generation" variant uint64 1', 'string "dry-run" variant boolean true',
+                     'string "emulate_tpu" variant uint32 1'):
+            self.assertIn(item, text)
+
+    def test_destroy(self):
+        self.mock.answer('Destroy')
+        self.assertEqual(self.run_ctl('destroy', A), '')
+        self.assert_call(self.mock.calls[0], '/org/vhostscsi', MANAGER, 'GetTarget', 's', [A])
+        self.assert_call(self.last(), target_path(A), TARGET, 'Destroy', 'a{sv}', [{}])
+        self.run_ctl('destroy', 'web1', '--force', '--timeout=500ms')
+        self.assertEqual([c['member'] for c in self.mock.calls[-2:]], ['GetManagedObjects', 'Destroy'])
+        self.assert_call(self.last(), target_path(A), TARGET, 'Destroy', 'a{sv}', [{'force': True, 'timeout': 500000}])
+        self.run_ctl('destroy', 'dup', status=31)
+
+    def test_set_label(self):
+        self.mock.answer('SetLabel')
+        self.run_ctl('set-label', A, 'Größe')
+        self.assert_call(self.last(), target_path(A), TARGET, 'SetLabel', 'sa{sv}', ['Größe', {}])
+        self.run_ctl('set-label', A, '')
+        self.assert_call(self.last(), target_path(A), TARGET, 'SetLabel', 'sa{sv}', ['', {}])
+
+    def test_add_lun(self):
+        self.mock.answer('AddLun', 'o', lun_path(A, 5))
+        self.mock.answer('GetAll ' + lun_path(A, 5), 'a{sv}', lun(5, 'waiting')[LUN])
+        self.assertEqual(self.run_ctl('add-lun', A, 'dm-uuid=mpath-3600'), '5\n')
+        self.assertIn(f'LUN 5 of {A} waits for its device', self.stderr)
+        self.assert_call(self.mock.calls[1], target_path(A), TARGET, 'AddLun', 'sa{sv}', ['dm-uuid=mpath-3600', {}])
+        out = json.loads(self.run_ctl('add-lun', 'web1', '/dev/x', '--lun=0', '--readonly', '--name=n', '--serial=s', '--shareable', '--attribute',
+                                      'emulate_tpu=1', '--attribute=x=a=b', '--json=short'))
+        self.assertEqual((out['number'], out['wwn'], out['state'], out['path']), (5, A, 'waiting', lun_path(A, 5)))
+        self.assert_call(self.mock.calls[-2], target_path(A), TARGET, 'AddLun', 'sa{sv}', ['/dev/x', {
+            'number': 0, 'readonly': True, 'name': 'n', 'serial': 's', 'shareable': True, 'attributes': {'emulate_tpu': 1, 'x': 'a=b'}}])
+        self.mock.refuse('GetAll', 'org.freedesktop.DBus.Error.Failed')
+        self.mock.refuse('GetAll ' + lun_path(A, 5), 'org.freedesktop.DBus.Error.Failed')
+        self.assertEqual(self.run_ctl('add-lun', A, '/dev/x'), '5\n', 'it is made whatever comes then')
+
+    def test_remove_lun(self):
+        self.mock.answer('RemoveLun')
+        self.run_ctl('remove-lun', A, '16383', '--force')
+        self.assert_call(self.last(), target_path(A), TARGET, 'RemoveLun', 'ua{sv}', [16383, {'force': True}])
+        n = len(self.mock.calls)
+        for bad, status in (('4294967296', 12), ('x', 9), ('', 9), ('1 ', 9), ('+1', 9), ('01', 9), ('0x1', 9)):
+            self.run_ctl('remove-lun', A, bad, status=status)
+        self.run_ctl('remove-lun', A, '-1', status=2)
+        self.assertEqual(len(self.mock.calls), n)
+
+    def test_export(self):
+        self.mock.answer('Export', 'oo', target_path(B), lun_path(B, 3))
+        self.mock.answer('GetAll', 'a{sv}', lun(3)[LUN])
+        self.assertEqual(self.run_ctl('export', '/dev/mapper/mpatha'), f'{B} 3\n')
+        self.assert_call(self.mock.calls[0], '/org/vhostscsi', MANAGER, 'Export', 'sa{sv}', ['/dev/mapper/mpatha', {}])
+        self.run_ctl('export', '/dev/x', '--target=web1', '--lun=3')
+        self.assert_call(self.mock.calls[-2], '/org/vhostscsi', MANAGER, 'Export', 'sa{sv}', ['/dev/x', {'target': A, 'number': 3}])
+        self.run_ctl('export', '/dev/x', '--target=NAA.5001405BBBBBBBBB')
+        self.assert_call(self.mock.calls[-2], '/org/vhostscsi', MANAGER, 'Export', 'sa{sv}', ['/dev/x', {'target': 'NAA.5001405BBBBBBBBB'}])
+
+    def test_rescan(self):
+        self.mock.answer('Rescan')
+        self.run_ctl('rescan')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Rescan', '', [])
+
+    def test_interactive_flag(self):
+        self.mock.answer('Destroy')
+        self.run_ctl('destroy', A)
+        self.assertTrue(self.last()['interactive'])
+        self.run_ctl('destroy', A, '--no-ask-password')
+        self.assertFalse(self.last()['interactive'])
+
+    def test_slow(self):
+        self.mock.answer('Destroy', delay=1500)
+        self.run_ctl('destroy', A)
+        self.assertEqual(self.stderr, '', 'no progress where there is no terminal')
+
+    def test_interrupted(self):
+        self.mock.answer('Destroy', delay=-1)
+        p = subprocess.Popen([VHSCSICTL, 'destroy', A], env=self.env, stderr=subprocess.PIPE, text=True)
+        self.mock.wait_for_call('Destroy')
+        p.send_signal(signal.SIGINT)
+        self.assertIn('The daemon goes on with it', p.communicate(timeout=10)[1])
+        self.assertEqual(p.returncode, 130)
+
+
+class TestRefusals(Case):
+    def table(self):
+        """exit-status.c's own table: name to number."""
+        with open(f'{ROOT}/client/exit-status.c', encoding='utf-8') as f:
+            text = f.read()
+        with open(f'{ROOT}/client/exit-status.h', encoding='utf-8') as f:
+            numbers = dict(re.findall(r'(EXIT_\w+) = (\d+)', f.read()))
+        rows = re.findall(r'\{ (VHOSTSCSI_ERROR|STANDARD)?\(?"([\w.]+)"\)?, +(\w+),', text)
+        prefix = {'VHOSTSCSI_ERROR': ERROR, 'STANDARD': 'org.freedesktop.DBus.Error.', '': ''}
+        return {prefix[kind] + name: int(numbers.get(n, n)) for kind, name, n in rows}
+
+    def test_every_error(self):
+        table = self.table()
+        self.assertGreater(len(table), 40)
+        ours = [n for e, n in table.items() if e.startswith(ERROR)]
+        self.assertEqual(len(ours), len(set(ours)), 'each refusal has its own number')
+        for error, number in table.items():
+            with self.subTest(error=error):
+                self.mock.refuse('AddLun', error, 'the reason')
+                self.run_ctl('add-lun', A, '/dev/x', status=number)
+                self.assertTrue(self.stderr.startswith(f'vhscsictl: add-lun {A} /dev/x: '), self.stderr)
+                self.assertIn('the reason', self.stderr)
+                self.assertEqual(self.stderr.count('\n'), 1)
+
+    def test_all_of_the_daemon(self):
+        path = f'{ROOT}/daemon/engine/refusal.c'
+        if not os.path.exists(path):
+            self.skipTest('no daemon')
+        with open(path, encoding='utf-8') as f:
+            names = re.findall(r'VHOSTSCSI_ERROR\("(\w+)"\)', f.read())
+        self.assertTrue(names)
+        for name in names:
+            self.assertIn(ERROR + name, self.table())
+
+    def test_documented(self):
+        with open(f'{ROOT}/man/vhscsictl.1.scd', encoding='utf-8') as f:
+            man = f.read()
+        section = man[man.index('# EXIT STATUS'):]
+        rows = dict(re.findall(r'^\|\[? +(\d+)\n:\[? +(.*)$', section, re.M))
+        for error, number in self.table().items():
+            if not error.startswith(('org.freedesktop.DBus.Error.Spawn', 'org.freedesktop.systemd1')):
+                self.assertIn(error.split('.')[-1], rows.get(str(number), ''), f'{number} in the man page')
+        for number in ('0', '1', '2', '40', '41', '42', '43', '130'):
+            self.assertIn(number, rows)
+        text = self.run_ctl('--help')
+        for option in set(re.findall(r'--[a-z][a-z-]+', text)):
+            self.assertIn('*' + option, man, 'option in the man page')
+        verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
+        self.assertEqual(len(verbs), 12)
+        with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
+            self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
+        for verb in verbs:
+            self.assertRegex(man, rf'(?m)^\*{verb}\*')
+            for shell in ('vhscsictl.bash', '_vhscsictl', 'vhscsictl.fish'):
+                with open(f'{ROOT}/client/completion/{shell}', encoding='utf-8') as f:
+                    self.assertRegex(f.read(), rf'\b{verb}\b', shell)
+
+    def test_unknown_error(self):
+        self.mock.refuse('Rescan', 'com.example.Strange', 'odd')
+        self.run_ctl('rescan', status=1)
+        self.assertEqual(self.stderr, 'vhscsictl: rescan: odd.\n')
+
+    def test_daemon_dies(self):
+        self.mock.answer('Destroy', delay=-1)
+        p = subprocess.Popen([VHSCSICTL, 'destroy', A], env=self.env, stderr=subprocess.PIPE, text=True)
+        self.mock.wait_for_call('Destroy')
+        self.mock.process.kill()
+        self.mock.process.wait()
+        self.assertIn('the daemon gave no answer', p.communicate(timeout=10)[1])
+        self.assertEqual(p.returncode, 29)
+        self.run_ctl('list', status=28)
+        self.assertIn('systemctl start vhscsid', self.stderr)
+
+    def test_no_bus(self):
+        for name in ('DBUS_SYSTEM_BUS_ADDRESS', 'VHOSTSCSI_BUS_ADDRESS'):
+            self.run_ctl('list', status=28, env={name: 'unix:path=/nonexistent'})
+            self.assertIn('cannot connect', self.stderr)
+        self.run_ctl('list', env={'DBUS_SYSTEM_BUS_ADDRESS': 'unix:path=/nonexistent',
+                                  'VHOSTSCSI_BUS_ADDRESS': self.env['DBUS_SYSTEM_BUS_ADDRESS']})
+
+    def test_usage(self):
+        for args in (['what'], ['show'], ['show', A, B], ['list', 'x'], ['--json=xml', 'list'], ['list', '--force'], ['create', '--lun=1'],
+                     ['add-lun', A, 'x', '--label=y'], ['add-lun', A, 'x', '--lun=-1'], ['add-lun', A, 'x', '--lun='], ['--frob'],
+                     ['add-lun', A, 'x', '--attribute=novalue'], ['add-lun', A, 'x', '--attribute==1'], ['destroy', A, '--timeout=soon'],
+                     ['destroy', A, '--timeout=0'], ['destroy', A, '--timeout=-1'], ['destroy', A, '--timeout=99999999999999999999'],
+                     ['destroy', A, '--if-generation=x'], ['-H', 'a', '-M', 'b', 'list'], ['-H', '', 'list'], ['-H', '-oProxyCommand=x', 'list'],
+                     ['--force'], ['add-lun', A, 'x', '--lun=1', '--lun=2'], ['add-lun', A, 'x', '--attribute=a=1', '--attribute=a=2'],
+                     [''], ['create', '--label'], ['set-label', A]):
+            with self.subTest(args=args):
+                self.assertEqual(self.run_ctl(*args, status=2), '')
+                self.assertIn('vhscsictl', self.stderr)
+        self.run_ctl('add-lun', A, 'x', '--lun=4294967296', status=12)
+        self.assertEqual(self.mock.calls, [])
+
+    def test_hostile_arguments(self):
+        self.mock.refuse('GetTarget', ERROR + 'InvalidWwn', 'not a WWN')
+        for name in (b'\xff\xfe', b'../..', b'naa.zzz', b'fc.1', b'iqn.x', b'a\nb', b'naa.' + b'5' * 15, b'naa.' + b'5' * 17, b'x' * 100000, b'\x1b[2J'):
+            with self.subTest(name=name[:20]):
+                for verb in (b'show', b'destroy'):
+                    self.run_ctl(verb, name, status=7)
+                    self.assertEqual(self.stderr.count('\n'), 1)
+                    self.assertLess(len(self.stderr), 500)
+                    self.assertNotIn('\x1b', self.stderr)
+        self.assertEqual({c['member'] for c in self.mock.calls}, {'GetTarget', 'GetManagedObjects'})
+        self.mock.answer('GetTarget', 'o', target_path(A))
+        self.run_ctl(b'add-lun', A.encode(), b'/dev/\xff', status=8)
+        self.run_ctl(b'export', b'/dev/\xff', status=8)
+        self.run_ctl(b'create', b'\xff', status=7)
+        self.run_ctl(b'set-label', A.encode(), b'\xff', status=9)
+        self.run_ctl(b'create', b'--label=\xff', status=2)
+
+    def test_wrong_replies(self):
+        """A daemon that answers with other types is an error, never a crash."""
+        self.mock.answer('GetManagedObjects', 's', 'x')
+        self.run_ctl('list', status=1)
+        self.mock.answer('ListDevices', 'as', [])
+        self.run_ctl('devices', status=1)
+        self.mock.answer('CreateTarget', 's', 'x')
+        self.run_ctl('create', status=1)
+        self.mock.answer('AddLun', 'o', '/elsewhere')
+        self.run_ctl('add-lun', A, 'x', status=1)
+        self.mock.order(**objects((target_path(A), {TARGET: {'Wwn': ['u', 5], 'Label': ['as', ['x']], 'LastError': ['s', 'x']}}),
+                                  (lun_path(A, 0), {LUN: {}}), (lun_path(B, 0), {LUN: {}})))
+        self.assertEqual(len(self.run_ctl('list').splitlines()), 2)
+
+    def test_output_fails(self):
+        with open('/dev/full', 'wb') as full:
+            p = subprocess.run([VHSCSICTL, 'list'], env=self.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('No space left', p.stderr)
+
+    def test_help_and_version(self):
+        self.assertIn('Exit status', self.run_ctl('--help'))
+        self.assertRegex(self.run_ctl('--version'), r'^vhscsictl \d')
+        self.assertTrue(all(len(line) <= 100 for line in self.run_ctl('-h').splitlines()))
+
+
+class TestMonitor(Case):
+    def start(self, *args):
+        self.monitor = subprocess.Popen([VHSCSICTL, 'monitor', *args], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (self.monitor.kill(), self.monitor.wait(), self.monitor.stdout.close(), self.monitor.stderr.close()))
+        return self.line()
+
+    def line(self):
+        if not select.select([self.monitor.stdout], [], [], 10)[0]:
+            self.fail('no line')
+        return self.monitor.stdout.readline()
+
+    def signals(self):
+        self.mock.order(signal='InterfacesAdded', path='/org/vhostscsi', interface='org.freedesktop.DBus.ObjectManager', signature='oa{sa{sv}}',
+                        args=[lun_path(A, 0), {'org.freedesktop.DBus.Peer': {}, **lun(0)}])
+        yield self.line()
+        self.mock.order(signal='PropertiesChanged', path=lun_path(A, 0), interface='org.freedesktop.DBus.Properties', signature='sa{sv}as',
+                        args=[LUN, {'State': ['s', 'degraded'], 'Size': ['t', 5]}, ['Health']])
+        yield self.line()
+        self.mock.order(signal='PropertiesChanged', path='/org/vhostscsi', interface='org.freedesktop.DBus.Properties', signature='sa{sv}as',
+                        args=[MANAGER, {'Generation': ['t', 78]}, []])
+        yield self.line()
+        self.mock.order(signal='InterfacesRemoved', path='/org/vhostscsi', interface='org.freedesktop.DBus.ObjectManager', signature='oas',
+                        args=[target_path(A), [TARGET]])
+        yield self.line()
+        self.mock.order(own=False)
+        yield self.line()
+        self.mock.order(own=True)
+        yield self.line()
+
+    def test_lines(self):
+        self.assertIn('Following', self.start())
+        added, changed, manager, removed, left, joined = self.signals()
+        self.assertRegex(added, rf'^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{{3}} added {A} LUN 0 .*state=online')
+        self.assertRegex(changed, rf' changed {A} LUN 0 state=degraded size=5 Health=\?$')
+        self.assertRegex(manager, r' changed daemon generation=78$')
+        self.assertRegex(removed, rf' removed {A}$')
+        self.assertIn('left the bus', left)
+        self.assertIn('is on the bus', joined)
+        self.monitor.send_signal(signal.SIGINT)
+        self.assertEqual(self.monitor.wait(10), 0)
+        self.assertEqual(self.monitor.stderr.read(), '')
+
+    def test_json_lines(self):
+        events = [json.loads(self.start('--json=short'))] + [json.loads(line) for line in self.signals()]
+        self.assertEqual([e['event'] for e in events], ['daemon-joined', 'added', 'changed', 'changed', 'removed', 'daemon-left', 'daemon-joined'])
+        self.assertEqual((events[1]['wwn'], events[1]['lun'], events[1]['path']), (A, 0, lun_path(A, 0)))
+        self.assertEqual(events[1]['properties']['size'], 10 << 30)
+        self.assertEqual((events[2]['properties'], events[2]['invalidated']), ({'state': 'degraded', 'size': 5}, ['Health']))
+        self.assertNotIn('lun', events[4])
+        self.assertRegex(events[0]['time'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        self.monitor.send_signal(signal.SIGTERM)
+        self.assertEqual(self.monitor.wait(10), 0)
+
+    def test_waits_for_the_daemon(self):
+        self.mock.order(own=False)
+        self.assertIn('not on the bus', self.start())
+        self.mock.order(own=True)
+        self.assertIn('is on the bus', self.line())
+
+
+class TestTerminal(Case):
+    def run_pty(self, *args, env=None, seconds=20, **more):
+        """Runs it on a terminal of 80 columns; returns all that the terminal got."""
+        master, slave = pty.openpty()
+        termios = __import__('termios')
+        termios.tcsetwinsize(slave, (24, 80))
+        p = subprocess.Popen([VHSCSICTL, *args], env={**self.env, 'TERM': 'xterm', 'SYSTEMD_PAGER': '', **(env or {})},
+                             stdin=slave, stdout=slave, stderr=slave, start_new_session=True, **more)
+        os.close(slave)
+        out = b''
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not select.select([master], [], [], 0.2)[0]:
+                if p.poll() is not None:
+                    break
+                continue
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                break
+            out += data
+        os.close(master)
+        self.status = p.wait(10)
+        return out.decode()
+
+    def test_colors(self):
+        self.assertIn('\x1b[33mincomplete\x1b[0m', self.run_pty('list'))
+        for env in ({'NO_COLOR': '1'}, {'TERM': 'dumb'}):
+            self.assertNotIn('\x1b', self.run_pty('list', env=env))
+        self.assertNotIn('\x1b', self.run_pty('list', '--json=pretty'))
+
+    def test_width(self):
+        self.mock.order(**objects((target_path(A), target(A, 'x' * 300))))
+        lines = self.run_pty('list', env={'NO_COLOR': '1'}).splitlines()
+        self.assertEqual(len(lines[0]), 80)
+        self.assertIn('…', lines[1])
+
+    def test_pager(self):
+        seen = f'{self.dir}/pager-saw'
+        pager = f'{self.dir}/pager'
+        with open(pager, 'w', encoding='ascii') as f:
+            f.write(f'#!/bin/sh\necho "args:$*" >{seen}\nexec cat >>{seen}\n')
+        os.chmod(pager, 0o755)
+        for env in ({'SYSTEMD_PAGER': f'{pager} -x y'}, {'PAGER': f'{pager} -x y'}):
+            env = {'SYSTEMD_PAGERSECURE': '0', **env}
+            environment = {**self.env, 'TERM': 'xterm', **env}
+            master, slave = pty.openpty()
+            p = subprocess.run([VHSCSICTL, 'list'], env=environment, stdout=slave, stdin=slave, check=False, timeout=20)
+            os.close(slave)
+            os.close(master)
+            self.assertEqual(p.returncode, 0)
+            with open(seen, encoding='utf-8') as f:
+                text = f.read()
+            self.assertTrue(text.startswith('args:-x y\n'))
+            self.assertIn(A, text)
+            os.unlink(seen)
+        self.assertIn(A, self.run_pty('list', '--no-pager', env={'SYSTEMD_PAGER': pager}))
+        self.assertFalse(os.path.exists(seen))
+        self.assertIn(A, self.run_pty('list', env={'SYSTEMD_PAGER': '/nonexistent', 'PATH': '/nonexistent'}), 'without any pager')
+
+    def test_progress(self):
+        self.mock.answer('Destroy', delay=1800)
+        out = self.run_pty('destroy', A)
+        self.assertEqual(self.status, 0)
+        self.assertRegex(out, rf'1 s destroy {A}')
+        self.assertTrue(out.endswith('\r\x1b[K'), 'the line is wiped')
+        self.mock.answer('Destroy')
+        self.assertEqual(self.run_pty('destroy', A), '')
+
+    def test_agent(self):
+        """For somebody who is not root, pkttyagent runs during calls that change something, and only then."""
+        directory = tempfile.mkdtemp(prefix='vhscsictl-agent-')
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o777)
+        agent = f'{directory}/pkttyagent'
+        with open(agent, 'w', encoding='ascii') as f:
+            f.write(f'#!/bin/bash\necho "$*" >{directory}/started\ntrap "echo stopped >{directory}/stopped; exit" TERM\n'
+                    'fd=$2; eval "exec $fd>&-"\nwhile :; do sleep 0.1; done\n')
+        os.chmod(agent, 0o755)
+        more = {'user': 65534} if os.geteuid() == 0 else {}
+        if more and not os.access(VHSCSICTL, os.X_OK):
+            self.skipTest('nobody cannot run it')
+        env = {'PATH': f'{directory}:{self.env["PATH"]}'}
+        self.mock.answer('Destroy', delay=1300)
+        try:
+            self.run_pty('list', env=env, **more)
+        except PermissionError:
+            self.skipTest('user nobody cannot get at the program')
+        self.assertEqual(self.status, 0)
+        self.assertFalse(os.path.exists(f'{directory}/started'))
+        self.run_pty('destroy', A, '--no-ask-password', env=env, **more)
+        self.assertFalse(os.path.exists(f'{directory}/started'))
+        out = self.run_pty('destroy', A, env=env, **more)
+        self.assertEqual(self.status, 0)
+        self.assertEqual(out, '', 'no progress over the password prompt')
+        with open(f'{directory}/started', encoding='ascii') as f:
+            self.assertRegex(f.read(), r'^--notify-fd \d+ --fallback$')
+        self.assertTrue(os.path.exists(f'{directory}/stopped'))
+
+
+class TestCompletion(Case):
+    def complete(self, *words):
+        script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; '
+                  '_vhscsictl; printf "%s\\n" "${COMPREPLY[@]}"')
+        bindir = f'{self.dir}/bin'
+        os.makedirs(bindir, exist_ok=True)
+        if not os.path.exists(f'{bindir}/vhscsictl'):
+            os.symlink(VHSCSICTL, f'{bindir}/vhscsictl')
+        p = subprocess.run(['bash', '-c', script, 'bash', f'{ROOT}/client/completion/vhscsictl.bash', *words], stdout=subprocess.PIPE, text=True,
+                           env={**self.env, 'PATH': f'{bindir}:{self.env["PATH"]}'}, check=True, timeout=20)
+        return p.stdout.split()
+
+    def test_bash(self):
+        self.assertEqual(self.complete('vhscsictl', 's'), ['show', 'status', 'set-label'])
+        self.assertEqual(self.complete('vhscsictl', 'show', 'naa.5001405a'), [A])
+        self.assertEqual(self.complete('vhscsictl', 'show', 'web'), ['web1'])
+        self.assertNotIn('naa.6001405eeeeeeeee', self.complete('vhscsictl', 'destroy', ''), 'foreign ones cannot be destroyed')
+        self.assertEqual(self.complete('vhscsictl', 'remove-lun', A, ''), ['0', '2', '10'])
+        self.assertIn('--force', self.complete('vhscsictl', 'destroy', '--'))
+        self.assertNotIn('--lun', self.complete('vhscsictl', 'destroy', '--'))
+        self.mock.answer('ListDevices', 'aa{sv}', [{'path': ['s', '/dev/dm-1'], 'identity': ['s', 'wwid=36001'], 'verdict': ['s', 'usable']},
+                                                   {'path': ['s', '/dev/sda'], 'identity': ['s', 'wwid=5'], 'verdict': ['s', 'in-use']}])
+        self.assertEqual(self.complete('vhscsictl', 'add-lun', A, '/dev/'), ['/dev/dm-1'])
+        self.assertEqual(self.complete('vhscsictl', '--no-pager', 'export', 'wwid='), ['wwid=36001'])
+        self.assertEqual(self.complete('vhscsictl', '--json', ''), ['short', 'pretty', 'off'])
+
+
+if __name__ == '__main__':
+    if not shutil.which('dbus-daemon'):
+        sys.exit('test-client: dbus-daemon is missing (Debian package dbus-daemon)')
+    if not VHSCSICTL or not MOCK:
+        sys.exit('test-client: set VHSCSICTL and MOCK_DAEMON to the built programs, or run it by meson test')
+    unittest.main()
