@@ -253,7 +253,7 @@ static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error
                 return 0;
 
         state = value_string(properties, "State");
-        if (!isempty(state) && asprintf(&detail, "%s LUN %" PRIi64 ": %s", wwn, lun, state) >= 0)
+        if (!isempty(state) && asprintf(&detail, "LUN %" PRIi64 " of %s is %s", lun, wwn, state) >= 0)
                 progress_set_detail(&w->progress, detail);
 
         return 0;

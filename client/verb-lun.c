@@ -116,7 +116,7 @@ int verb_remove_lun(Client *c, char **argv) {
         r = parse_u32(argv[2], &number);
         if (r < 0)
                 return client_refuse(c, r == -ERANGE ? VHOSTSCSI_ERROR("LunOutOfRange") : SD_BUS_ERROR_INVALID_ARGS,
-                                     r == -ERANGE ? "there is no such LUN number" : "the LUN must be a number");
+                                     r == -ERANGE ? "LUN numbers are 0 to 16383" : "the LUN must be a number");
 
         r = client_find_target(c, argv[1], &target);
         if (r != 0)

@@ -64,9 +64,33 @@ static int event_print_json(Monitor *m, const char *event, const char *path, jso
         return print_json(v, m->client->arguments->json);
 }
 
-static void event_print_properties(json_object *properties) {
+static bool says_nothing(json_object *v) {
+        switch (json_object_get_type(v)) {
+        case json_type_null:
+                return true;
+        case json_type_string:
+                return json_object_get_string_len(v) == 0;
+        case json_type_array:
+                return value_length(v) == 0;
+        case json_type_object:
+                return json_object_object_length(v) == 0;
+        case json_type_boolean:
+        case json_type_int:
+        case json_type_double:
+                return false;
+        }
+
+        assert(false);
+        return false;
+}
+
+/* That something is empty is news of an object that had it, and none of a new one. */
+static void event_print_properties(json_object *properties, bool all) {
         json_object_object_foreach(properties, name, value) {
                 const char *text;
+
+                if (!all && says_nothing(value))
+                        continue;
 
                 text = json_object_is_type(value, json_type_string) ? json_object_get_string(value) :
                         value ? json_object_to_json_string_ext(value, JSON_C_TO_STRING_NOSLASHESCAPE) : "null";
@@ -100,7 +124,7 @@ static int event_print(Monitor *m, const char *event, const char *path, json_obj
                 printf(" daemon");
 
         if (properties)
-                event_print_properties(properties);
+                event_print_properties(properties, !streq(event, "added"));
         for (size_t i = 0; i < value_length(invalidated); i++)
                 printf(" %s=?", json_object_get_string(json_object_array_get_idx(invalidated, i)));
         putchar('\n');

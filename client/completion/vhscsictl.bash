@@ -41,10 +41,10 @@ _vhscsictl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
             -H|--host|-M|--machine)
+                __vhscsictl_where=("${COMP_WORDS[i]}")
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
-                __vhscsictl_where=("${COMP_WORDS[i]/#=/--host}" "${COMP_WORDS[i+1]}")
-                [[ ${COMP_WORDS[i]} == '=' ]] && __vhscsictl_where=("${COMP_WORDS[i-1]}" "${COMP_WORDS[i+1]}")
-                i=$((i + 1)) ;;
+                i=$((i + 1))
+                __vhscsictl_where+=("${COMP_WORDS[i]}") ;;
             --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target)
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1)) ;;

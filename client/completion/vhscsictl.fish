@@ -19,7 +19,9 @@ end
 
 # The words after the verb that are no options.
 function __vhscsictl_arguments
-    set -l words (commandline -opc)[2..-1]
+    set -l words (commandline -opc)
+    # A range that is empty runs backwards in fish: [2..-1] of one word is that word.
+    set -e words[1]
     set -l seen
     set -l skip 0
     for word in $words
@@ -35,7 +37,7 @@ function __vhscsictl_arguments
                 set -a seen $word
         end
     end
-    printf '%s\n' $seen
+    string join \n -- $seen
 end
 
 # Is the verb one of these ($argv[2..]) and $argv[1] the number of arguments that it has so far?

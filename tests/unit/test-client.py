@@ -675,6 +675,12 @@ class TestTerminal(Case):
         self.assertEqual(self.status, 0)
         self.assertRegex(out, rf'1 s destroy {A}')
         self.assertTrue(out.endswith('\r\x1b[K'), 'the line is wiped')
+        news = threading.Timer(0.6, lambda: self.mock.order(
+            signal='PropertiesChanged', path=lun_path(A, 7), interface='org.freedesktop.DBus.Properties', signature='sa{sv}as',
+            args=[LUN, {'State': ['s', 'draining']}, []]))
+        news.start()
+        self.assertIn(f'destroy {A} (LUN 7 of {A} is draining)', self.run_pty('destroy', A))
+        news.join()
         self.mock.answer('Destroy')
         self.assertEqual(self.run_pty('destroy', A), '')
 
@@ -710,15 +716,18 @@ class TestTerminal(Case):
 
 
 class TestCompletion(Case):
-    def complete(self, *words):
-        script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; '
-                  '_vhscsictl; printf "%s\\n" "${COMPREPLY[@]}"')
+    def environment(self):
         bindir = f'{self.dir}/bin'
         os.makedirs(bindir, exist_ok=True)
         if not os.path.exists(f'{bindir}/vhscsictl'):
             os.symlink(VHSCSICTL, f'{bindir}/vhscsictl')
+        return {**self.env, 'PATH': f'{bindir}:{self.env["PATH"]}'}
+
+    def complete(self, *words):
+        script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; '
+                  '_vhscsictl; printf "%s\\n" "${COMPREPLY[@]}"')
         p = subprocess.run(['bash', '-c', script, 'bash', f'{ROOT}/client/completion/vhscsictl.bash', *words], stdout=subprocess.PIPE, text=True,
-                           env={**self.env, 'PATH': f'{bindir}:{self.env["PATH"]}'}, check=True, timeout=20)
+                           env=self.environment(), check=True, timeout=20)
         return p.stdout.split()
 
     def test_bash(self):
@@ -734,6 +743,41 @@ class TestCompletion(Case):
         self.assertEqual(self.complete('vhscsictl', 'add-lun', A, '/dev/'), ['/dev/dm-1'])
         self.assertEqual(self.complete('vhscsictl', '--no-pager', 'export', 'wwid='), ['wwid=36001'])
         self.assertEqual(self.complete('vhscsictl', '--json', ''), ['short', 'pretty', 'off'])
+
+    def test_fish(self):
+        if not shutil.which('fish'):
+            self.skipTest('no fish')
+
+        def complete(line):
+            p = subprocess.run(['fish', '--no-config', '-c', f'source {ROOT}/client/completion/vhscsictl.fish; complete -C "{line}"'],
+                               stdout=subprocess.PIPE, text=True, env=self.environment(), check=True, timeout=20)
+            return [row.split('\t')[0] for row in p.stdout.splitlines()]
+
+        self.assertEqual(sorted(complete('vhscsictl s')), ['set-label', 'show', 'status'])
+        self.assertEqual(complete('vhscsictl show naa.5001405a'), [A])
+        self.assertIn('web1', complete('vhscsictl --no-pager destroy '))
+        self.assertNotIn('naa.6001405eeeeeeeee', complete('vhscsictl destroy '))
+        self.assertEqual(sorted(complete(f'vhscsictl remove-lun {A} ')), ['0', '10', '2'])
+        self.assertEqual(complete('vhscsictl destroy --for'), ['--force'])
+        self.assertEqual(complete('vhscsictl destroy --lun'), [])
+        self.mock.answer('ListDevices', 'aa{sv}', [{'path': ['s', '/dev/dm-1'], 'identity': ['s', 'wwid=36001'], 'verdict': ['s', 'usable']}])
+        self.assertEqual(complete('vhscsictl export ww'), ['wwid=36001'])
+
+    def test_zsh(self):
+        """In a real zsh on a terminal of its own: what a Tab makes of the line."""
+        if not shutil.which('zsh'):
+            self.skipTest('no zsh')
+
+        script = (f'fpath=({ROOT}/client/completion $fpath); zmodload zsh/zpty; zpty z zsh -fi; '
+                  "zpty -w z 'PS1=; unsetopt zle_bracketed_paste; fpath=($fpath " + f"{ROOT}/client/completion" + "); autoload -Uz compinit; "
+                  "compinit -u -D; zstyle \":completion:*\" menu no; stty -echo'; "
+                  'zpty -w -n z "$1"$\'\\t\'; zpty -r -m z out "*$2*"; print -r -- "$out"')
+
+        # Reads until the completed line is there, or the deadline.
+        for line, completed in (('vhscsictl show naa.5001405a', f'vhscsictl show {A}'), ('vhscsictl remove-lun web1 1', 'vhscsictl remove-lun web1 10')):
+            with self.subTest(line=line):
+                subprocess.run(['zsh', '-f', '-c', script, 'zsh', line, completed], stdout=subprocess.DEVNULL,
+                               env={**self.environment(), 'TERM': 'dumb'}, check=True, timeout=30)
 
 
 if __name__ == '__main__':
