@@ -85,6 +85,7 @@ static int bus_open(const Arguments *a, sd_bus **ret) {
 }
 
 int client_connect(Client *c) {
+        const char *name;
         int r;
 
         if (c->bus)
@@ -97,6 +98,10 @@ int client_connect(Client *c) {
         }
 
         r = bus_open(c->arguments, &c->bus);
+        if (r >= 0)
+                /* Waits until the bus has let us in: whether ssh gets there is known only then, and a call that was never sent has
+                 * no unknown outcome. */
+                r = sd_bus_get_unique_name(c->bus, &name);
         if (r < 0) {
                 _cleanup_free_ char *message = NULL;
                 const char *where = c->arguments->host ?: c->arguments->machine;

@@ -38,7 +38,7 @@ static const ExitStatus table[] = {
         { VHOSTSCSI_ERROR("StoreFailed"),       27, "Look for a full or read-only file system at /var/lib/vhscsid; nothing was changed" },
         { STANDARD("ServiceUnknown"), EXIT_UNREACHABLE, "Start the daemon: systemctl start vhscsid" },
         { STANDARD("NameHasNoOwner"), EXIT_UNREACHABLE, "Start the daemon: systemctl start vhscsid" },
-        { STANDARD("Disconnected"),   EXIT_UNREACHABLE, "Look at the daemon and the bus: systemctl status vhscsid dbus" },
+        { STANDARD("Disconnected"),   EXIT_UNREACHABLE, "See 'systemctl status dbus vhscsid'" },
         { STANDARD("Spawn.ExecFailed"), EXIT_UNREACHABLE, "See what keeps it from starting: systemctl status vhscsid" },
         { STANDARD("Spawn.ChildExited"), EXIT_UNREACHABLE, "See what keeps it from starting: systemctl status vhscsid" },
         { STANDARD("Spawn.ChildSignaled"), EXIT_UNREACHABLE, "See what keeps it from starting: systemctl status vhscsid" },

@@ -492,6 +492,31 @@ class TestRefusals(Case):
         self.run_ctl('list', env={'DBUS_SYSTEM_BUS_ADDRESS': 'unix:path=/nonexistent',
                                   'VHOSTSCSI_BUS_ADDRESS': self.env['DBUS_SYSTEM_BUS_ADDRESS']})
 
+    def test_remote(self):
+        """-H goes through ssh: here, a stand-in that is connected to our own bus."""
+        path = self.env['DBUS_SYSTEM_BUS_ADDRESS'].split('path=')[1].split(',')[0]
+        directory = tempfile.mkdtemp(prefix='vhscsictl-ssh-')
+        self.addCleanup(shutil.rmtree, directory)
+        with open(f'{directory}/ssh', 'w', encoding='ascii') as f:
+            f.write(f'#!{sys.executable}\nimport os, select, socket, sys\n'
+                    f'open("{directory}/args", "w").write(" ".join(sys.argv[1:]))\n'
+                    f's = socket.socket(socket.AF_UNIX)\ns.connect("{path}")\n'
+                    'while True:\n'
+                    '    for fd in select.select([0, s.fileno()], [], [])[0]:\n'
+                    '        data = os.read(fd, 65536)\n'
+                    '        if not data:\n            sys.exit(0)\n'
+                    '        os.write(1, data) if fd else s.sendall(data)\n')
+        os.chmod(f'{directory}/ssh', 0o755)
+        env = {'PATH': f'{directory}:{self.env["PATH"]}', 'DBUS_SYSTEM_BUS_ADDRESS': 'unix:path=/nonexistent'}
+        self.assertIn(A, self.run_ctl('-H', 'root@far', 'list', env=env))
+        with open(f'{directory}/args', encoding='ascii') as f:
+            self.assertIn('root@far', f.read())
+        with open(f'{directory}/ssh', 'w', encoding='ascii') as f:
+            f.write('#!/bin/sh\nexit 255\n')
+        self.run_ctl('--host=far', 'list', status=28, env=env)
+        self.assertIn('far', self.stderr)
+        self.run_ctl('-M', 'no-such-machine', 'list', status=28, env=env)
+
     def test_usage(self):
         for args in (['what'], ['show'], ['show', A, B], ['list', 'x'], ['--json=xml', 'list'], ['list', '--force'], ['create', '--lun=1'],
                      ['add-lun', A, 'x', '--label=y'], ['add-lun', A, 'x', '--lun=-1'], ['add-lun', A, 'x', '--lun='], ['--frob'],
