@@ -53,7 +53,7 @@ static int peek_variant(sd_bus_message *m, const char **ret) {
         return r > 0 && type == SD_BUS_TYPE_VARIANT ? 0 : -EBADMSG;
 }
 
-static int format_attribute(sd_bus_message *m, const char *name, char type, char **ret) {
+static int format_attribute(sd_bus_message *m, const char *name, char type, char **ret, sd_bus_error *error) {
         char digits[3 * sizeof(uint64_t)];
         const char *value = digits;
         int32_t i;
@@ -65,6 +65,8 @@ static int format_attribute(sd_bus_message *m, const char *name, char type, char
         switch (type) {
         case SD_BUS_TYPE_STRING:
                 r = sd_bus_message_read(m, "v", "s", &value);
+                if (r >= 0 && strlen(value) > NAME_SHOWN_MAX)
+                        return refuse_name(error, "No number in attribute", name);
                 break;
         case SD_BUS_TYPE_BOOLEAN:
                 r = sd_bus_message_read(m, "v", "b", &b);
@@ -114,7 +116,7 @@ static int read_attribute(sd_bus_message *m, char ***attributes, sd_bus_error *e
         if (r < 0)
                 return r;
 
-        if (isempty(name) || strchr(name, '='))
+        if (isempty(name) || strlen(name) > NAME_SHOWN_MAX || strchr(name, '='))
                 return refuse_name(error, "There is no attribute", name);
         if (strv_length(*attributes) >= ATTRIBUTES_MAX)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "More than %d attributes", ATTRIBUTES_MAX);
@@ -124,7 +126,7 @@ static int read_attribute(sd_bus_message *m, char ***attributes, sd_bus_error *e
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                          "The value of an attribute is a string, a boolean or a number (s, b, u, t, i), not %s", type);
 
-        r = format_attribute(m, name, type[0], &text);
+        r = format_attribute(m, name, type[0], &text, error);
         if (r < 0)
                 return r;
 

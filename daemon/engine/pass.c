@@ -89,7 +89,9 @@ static void run_lun(Pass *p, const PassLun *l) {
                 report.taken = r == -EADDRINUSE && !before.link;
                 if (r >= 0 && plan.n > 0) {
                         r = perform(p, &plan, &report);
-                        if (r < 0 && want.wanted)
+                        report.taken = r == -EEXIST && report.steps == 0 && !before.hba_dir;
+                        want.fresh = want.fresh && report.taken;
+                        if (r < 0 && want.wanted && !report.taken)
                                 clean_up(p, &want);
                 }
         }

@@ -85,6 +85,7 @@ static void choose_other_hba(Engine *e, Backstore *b) {
 
         log_info("core/iblock_%" PRIu32 " is somebody else's, using iblock_%" PRIu32 " for %s", old, hba, b->source);
         b->hba = hba;
+        b->hba_fresh = true;
         registry_release_hba(&e->registry, old);
 
         LIST_FOREACH(&b->luns, l, Lun, backstore_link) {

@@ -125,6 +125,7 @@ static bool fill_lun(Engine *e, const Lun *l, PassLun *ret) {
                         .wanted = l->wanted,
                         .others = has_others(l),
                         .hba = b->hba,
+                        .fresh = b->hba_fresh,
                         .name = b->name,
                         .serial = b->serial,
                         .readonly = b->readonly,
@@ -356,8 +357,10 @@ int worker_start_pass(Engine *e, Target *t) {
                 return log_warning_errno(r, "Cannot start a pass over target %s", t->wwn);
         }
 
-        for (size_t i = 0; i < job.n_luns; i++)
+        for (size_t i = 0; i < job.n_luns; i++) {
                 taken[i]->worker = w;
+                taken[i]->backstore->hba_fresh = false;
+        }
         LIST_FOREACH(&t->requests, q, Request, link)
                 q->begun = true;
 

@@ -128,7 +128,7 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
                 return r;
         seen.hba_dir = r >= 0;
         seen.backstore_dir = strv_contains(entries, want->name);
-        seen.hba_others = strv_length(entries) > (seen.backstore_dir ? 1U : 0U);
+        seen.hba_others = strv_length(entries) > (seen.backstore_dir ? 1U : 0U) || (want->fresh && seen.hba_dir && !seen.backstore_dir);
 
         if (seen.backstore_dir) {
                 r = observe_backstore(c, want, &seen);
@@ -179,8 +179,8 @@ int lio_perform(Cfs *c, const Step *s) {
 
         switch (s->op) {
         case STEP_MKDIR:
-                r = cfs_mkdir(c, s->path);
-                return r == -EEXIST ? 0 : r;
+                /* It was not there when we looked: whoever made it since then, it was not us. */
+                return cfs_mkdir(c, s->path);
         case STEP_WRITE:
                 return cfs_write(c, s->path, s->value);
         case STEP_VERIFY:

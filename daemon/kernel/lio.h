@@ -11,7 +11,7 @@ int lio_observe_target(Cfs *c, const char *wwn, TargetSeen *ret);
 /* Reads lun_<number> and the backstore that want names. */
 int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret);
 
-/* Negative errno as the kernel gave it. A directory that is there already, or gone already, is fine. STEP_VERIFY: -ESTALE if what was
+/* Negative errno as the kernel gave it. What is gone already is fine. STEP_VERIFY: -ESTALE if what was
  * opened is not the instance in the step's mark. */
 int lio_perform(Cfs *c, const Step *s);
 

@@ -20,6 +20,7 @@ typedef struct Backstore {
         char *name;
         char *serial;           /* unit serial */
         uint32_t hba;           /* reserved before the kernel is touched, so that the store proves whose an empty HBA directory is */
+        bool hba_fresh;         /* no pass has tried the number yet: a directory of that name is not ours; not stored */
         bool readonly;
         char **attributes;      /* "name=value", sorted; only what the admin set */
 

@@ -55,6 +55,7 @@ typedef struct LunWant {
         bool wanted;
         bool others;            /* the backstore must stay for another LUN: one that is linked, or (if this one is not wanted) wanted */
         uint32_t hba;
+        bool fresh;             /* nobody of us has made the HBA's directory: if it is there, it is somebody else's */
         const char *name;
         const char *serial;
         bool readonly;
@@ -73,7 +74,7 @@ typedef struct LunSeen {
         char *link;             /* name of the link in it, NULL: none */
         char *link_target;      /* relative to the root */
         bool hba_dir;
-        bool hba_others;        /* something else than our backstore is in it */
+        bool hba_others;        /* something else than our backstore is in it, or it is another's altogether */
         bool backstore_dir;
         bool enabled;
         char *serial;

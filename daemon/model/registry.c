@@ -140,6 +140,7 @@ int registry_new_backstore(Registry *r, const char *source, Backstore **ret) {
                 return k;
         }
 
+        b->hba_fresh = true;
         *ret = TAKE_PTR(b);
         return 0;
 }

@@ -237,8 +237,10 @@ static void test_hang(void) {
         fixture_done(&f);
 }
 
-/* Somebody has the HBA that the store had reserved. */
+/* Somebody has the HBAs that the store had reserved, one of them empty. */
 static void test_hba_taken(void) {
+        _cleanup_(refusal_done) Refusal refusal = {};
+        EditOptions o = { .timeout = UINT64_MAX };
         Fixture f = {};
         Target *t;
         Lun *l;
@@ -247,13 +249,19 @@ static void test_hba_taken(void) {
         fixture_add_device(&f, 1, 11);
         g_assert_cmpint(cfs_mkdir(f.engine.cfs, "core/iblock_0"), ==, 0);
         g_assert_cmpint(cfs_mkdir(f.engine.cfs, "core/iblock_0/theirs"), ==, 0);
+        g_assert_cmpint(cfs_mkdir(f.engine.cfs, "core/iblock_1"), ==, 0);
         t = fixture_create(&f, WWN_A);
         l = fixture_add_lun(&f, t, "wwid=36001");
         g_assert_cmpuint(l->backstore->hba, ==, 0);
         fixture_run(&f);
         g_assert_true(l->linked);
-        g_assert_cmpuint(l->backstore->hba, ==, 1);
+        g_assert_cmpuint(l->backstore->hba, ==, 2);
+
+        g_assert_cmpint(edit_destroy_target(&f.engine, t, &o, &refusal), ==, 0);
+        fixture_run(&f);
         g_assert_true(cfs_exists(f.engine.cfs, "core/iblock_0/theirs"));
+        g_assert_true(cfs_exists(f.engine.cfs, "core/iblock_1"));
+        g_assert_false(cfs_exists(f.engine.cfs, "core/iblock_2"));
         fixture_done(&f);
 }
 
