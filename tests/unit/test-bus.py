@@ -1,0 +1,843 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon on the bus: vhscsid-fake (fake-host.c), a private dbus-daemon with our policy, and a polkit that answers as told.
+
+As root all of it; otherwise without what needs a second user. Run by meson; by hand: VHSCSID_FAKE=… SOURCE_ROOT=. test-bus.py [-v] [Class.test]"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+FAKE = os.environ["VHSCSID_FAKE"]
+ROOT = pathlib.Path(os.environ.get("SOURCE_ROOT", ".")).resolve()
+sys.path.insert(0, str(ROOT / "tests/lab"))
+from minibus import CALL, RETURN, Bus, BusError, Reader, Variant, Writer, plain, split      # noqa: E402
+
+NAME, PATH = "org.vhostscsi", "/org/vhostscsi"
+MANAGER, TARGET, LUN = f"{NAME}.Manager", f"{NAME}.Target", f"{NAME}.Lun"
+PROPERTIES, OBJECT_MANAGER = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.ObjectManager"
+DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+INTERACTIVE = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
+UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
+ALLOW_INTERACTIVE = 4
+NOBODY = 65534
+WWN = "naa.5001405aabbccdd0"
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+    <allow own="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <include>{policy}</include>
+  <policy user="{uid}">
+    <allow own="org.vhostscsi"/>
+  </policy>
+</busconfig>
+"""
+
+
+class Polkit(Bus):
+    """Owns polkit's name and answers CheckAuthorization by `answers`: action -> (authorized, challenge, kept), or None to let wait."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.default: tuple | None = (False, False, False)
+        self.policy: dict[str, tuple | None] = {}
+        self.asked: list[dict] = []
+        self.cancelled: list[str] = []
+        self.waiting: list[tuple[int, str]] = []
+        self.call("RequestName", "su", "org.freedesktop.PolicyKit1", 0)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError, BusError):
+            while True:
+                self._receive(3600)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        super().close()
+
+    def answer(self, serial: int, dest: str, result: tuple) -> None:
+        authorized, challenge, kept = result
+        details = {"polkit.retains_authorization_after_challenge": "true"} if kept else {}
+        self.reply(serial, dest, "(bba{ss})", (authorized, challenge, details))
+
+    def reply(self, serial: int, dest: str, sig: str, *args) -> None:
+        self.serial += 1
+        body, head = Writer(), Writer()
+        for part, value in zip(split(sig), args, strict=True):
+            body.put(part, value)
+        head.data += struct.pack("<cBBBII", b"l", RETURN, 1, 1, len(body.data), self.serial)
+        fields = [(5, Variant("u", serial)), (6, Variant("s", dest))] + ([(8, Variant("g", sig))] if sig else [])
+        head.put("a(yv)", fields)
+        head.pad(8)
+        self.sock.sendall(bytes(head.data + body.data))
+
+    def _dispatch(self, message: bytes) -> None:
+        if message[1] != CALL:
+            return super()._dispatch(message)
+        reader = Reader(message)
+        serial = struct.unpack_from("<I", message, 8)[0]
+        reader.at = 12
+        fields = {k: v.value for k, v in reader.get("a(yv)")}
+        reader.pad(8)
+        body = Reader(message[reader.at:])
+        args = [body.get(part) for part in split(fields.get(8, ""))]
+        if fields[3] == "CancelCheckAuthorization":
+            self.cancelled.append(args[0])
+            return self.reply(serial, fields[7], "")
+        (kind, subject), action, details, flags, cancellation = args
+        self.asked.append({"kind": kind, "name": plain(subject).get("name"), "action": action, "details": details,
+                           "interactive": bool(flags & 1), "cancellation": cancellation})
+        result = self.policy.get(action, self.default)
+        if result is None:
+            self.waiting.append((serial, fields[7]))
+        else:
+            self.answer(serial, fields[7], result)
+
+
+class Host:
+    """A bus and a daemon on it."""
+
+    def __init__(self) -> None:
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vhscsid-bus-"))
+        self.dir.chmod(0o755)
+        self.socket = str(self.dir / "bus")
+        config = self.dir / "bus.conf"
+        config.write_text(CONFIG.format(socket=self.socket, policy=ROOT / "dbus/org.vhostscsi.conf", uid=os.geteuid()))
+        self.log = open(self.dir / "log", "w+")
+        self.broker = subprocess.Popen(["dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", f"--config-file={config}"],
+                                       stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.daemon: subprocess.Popen | None = None
+        try:
+            wait_until("the bus", lambda: os.path.exists(self.socket))
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}"}
+        env.pop("NOTIFY_SOCKET", None)
+        self.daemon = subprocess.Popen([FAKE, f"--state-dir={self.dir}/state"], env=env, text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
+        bus = Bus(self.socket)
+        wait_until("the daemon", lambda: self.daemon.poll() is not None or bus.call("NameHasOwner", "s", NAME)[0])
+        bus.close()
+
+    def tell(self, line: str) -> list[str]:
+        """Commands of fake-host.c."""
+        self.daemon.stdin.write(line + "\n")
+        self.daemon.stdin.flush()
+        lines = []
+        while (answer := self.daemon.stdout.readline().rstrip("\n")) != "ok":
+            if not answer or answer.startswith("error"):
+                raise AssertionError(f"{line}: {answer or 'the daemon is gone'}\n{self.logged()}")
+            lines.append(answer)
+        return lines
+
+    def stop(self) -> int:
+        if self.daemon.poll() is None:
+            self.tell("quit")
+        code = self.daemon.wait(20)
+        self.daemon.stdin.close()
+        self.daemon.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        self.daemon.kill()
+        self.daemon.wait()
+        self.daemon.stdin.close()
+        self.daemon.stdout.close()
+
+    def logged(self) -> str:
+        self.log.flush()
+        return (self.dir / "log").read_text()
+
+    def stored(self) -> dict[str, bytes]:
+        return {f.name: f.read_bytes() for f in sorted((self.dir / "state/targets").iterdir())}
+
+    def close(self) -> None:
+        if self.daemon and self.daemon.poll() is None:
+            self.kill()
+        self.broker.terminate()
+        self.broker.wait()
+        self.log.close()
+        shutil.rmtree(self.dir)
+
+
+def wait_until(what: str, condition, timeout: float = 20):
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.01)
+    return result
+
+
+def options(**given) -> dict[str, Variant]:
+    sigs = {bool: "b", str: "s", dict: "a{sv}"}
+    wide = {"timeout", "if-generation"}
+    named = {k.replace("_", "-"): v for k, v in given.items()}
+    return {k: v if isinstance(v, Variant) else Variant(sigs.get(type(v), "t" if k in wide else "u"), v) for k, v in named.items()}
+
+
+def target_path(wwn: str) -> str:
+    return f"{PATH}/target/{wwn.replace('.', '_2e')}"
+
+
+class BusTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.host = Host()
+        self.addCleanup(self.host.close)
+        self.bus = Bus(self.host.socket)
+        self.addCleanup(self.bus.close)
+
+    def tearDown(self) -> None:
+        # Leaks and undefined behaviour, where the build looks for them, are in the exit status.
+        if self.host.daemon.poll() is None:
+            self.assertEqual(self.host.stop(), 0, self.host.logged())
+
+    def call(self, path: str, interface: str, member: str, sig: str = "", *args, bus: Bus | None = None, flags: int = 0,
+             timeout: float = 20) -> tuple:
+        bus = bus or self.bus
+        return bus.wait(bus.send(member, sig, *args, path=path, interface=interface, dest=NAME, flags=flags), timeout)
+
+    def manager(self, member: str, sig: str = "", *args, **how) -> tuple:
+        return self.call(PATH, MANAGER, member, sig, *args, **how)
+
+    def create(self, wwn: str = WWN, **given) -> str:
+        return self.manager("CreateTarget", "sa{sv}", wwn, options(**given))[0]
+
+    def add_lun(self, target: str, source: str, **given) -> str:
+        return self.call(target, TARGET, "AddLun", "sa{sv}", source, options(**given))[0]
+
+    def get(self, path: str, interface: str, name: str):
+        return plain(self.call(path, PROPERTIES, "Get", "ss", interface, name)[0])
+
+    def get_all(self, path: str, interface: str) -> dict:
+        return plain(self.call(path, PROPERTIES, "GetAll", "s", interface)[0])
+
+    def objects(self) -> dict:
+        return plain(self.call(PATH, OBJECT_MANAGER, "GetManagedObjects")[0])
+
+    @contextlib.contextmanager
+    def refused(self, *names: str, saying: str = ""):
+        with self.assertRaises(BusError) as caught:
+            yield
+        full = [n if "." in n else f"{NAME}.Error.{n}" for n in names]
+        self.assertIn(caught.exception.name, full, caught.exception)
+        self.assertIn(saying, caught.exception.message)
+
+    @contextlib.contextmanager
+    def unchanged(self):
+        before = self.host.stored()
+        self.host.tell("journal")
+        yield
+        self.assertEqual(self.host.stored(), before)
+        # A probe is an rmdir that is refused.
+        self.assertEqual([line for line in self.host.tell("journal") if "-> -EBUSY" not in line and "-> -ENOTEMPTY" not in line], [])
+
+    def as_nobody(self) -> Bus:
+        if os.geteuid() != 0:
+            self.skipTest("needs root to be somebody else")
+        os.seteuid(NOBODY)
+        try:
+            bus = Bus(self.host.socket)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(bus.close)
+        return bus
+
+    def polkit(self) -> Polkit:
+        polkit = Polkit(self.host.socket)
+        self.addCleanup(polkit.close)
+        return polkit
+
+
+class Interface(BusTest):
+    def test_introspection_is_the_xml(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        for path, name in ((PATH, MANAGER), (target, TARGET), (lun, LUN)):
+            live = ElementTree.fromstring(self.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")[0])
+            file = ElementTree.parse(ROOT / f"dbus/{name}.xml")
+            self.assertEqual(*(self.describe(next(i for i in tree.iter("interface") if i.get("name") == name)) for tree in (live, file)))
+
+    @staticmethod
+    def describe(interface: ElementTree.Element) -> dict:
+        def notes(e: ElementTree.Element) -> list:
+            return [(a.get("name"), a.get("value")) for a in e.findall("annotation") if "EmitsChangedSignal" in a.get("name")]
+        result = {p.get("name"): (p.get("type"), p.get("access"), [n for n in notes(p) if n[1] != "true"])
+                  for p in interface.findall("property")}
+        result |= {m.get("name"): [(a.get("name"), a.get("type"), a.get("direction")) for a in m.findall("arg")]
+                   for m in interface.findall("method")}
+        return result
+
+    def test_children(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000", number=7)
+        other = self.create("")
+        self.assertEqual(set(self.objects()), {target, f"{target}/lun/7", other})
+        tree = ElementTree.fromstring(self.call(target, "org.freedesktop.DBus.Introspectable", "Introspect")[0])
+        self.assertEqual([n.get("name") for n in tree.findall("node")], ["lun/7"])
+
+    def test_one_path_an_object(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000")
+        for path in (target.replace("naa", "n_61a"), target + "/lun/00", target + "/lun/1", target + "/lun", target + "/lun/0/x",
+                     f"{PATH}/target/naa_2e5001405aabbccdd9", f"{PATH}/target"):
+            for interface in (TARGET, LUN):
+                with self.subTest(path), self.refused(UNKNOWN_OBJECT, "org.freedesktop.DBus.Error.UnknownInterface",
+                                                      "org.freedesktop.DBus.Error.UnknownProperty"):
+                    self.get(path, interface, "State")
+
+    def test_properties_are_read_only(self) -> None:
+        target = self.create()
+        with self.unchanged(), self.refused(DENIED, "org.freedesktop.DBus.Error.PropertyReadOnly"):
+            self.call(target, PROPERTIES, "Set", "ssv", TARGET, "Label", Variant("s", "x"))
+
+    def test_policy_names_members(self) -> None:
+        with self.refused(DENIED):
+            self.call(PATH, MANAGER, "Adopt", "sa{sv}", WWN, {})
+        with self.refused(DENIED):
+            self.call(PATH, f"{NAME}.Secret", "Do")
+
+    def test_starting_and_version(self) -> None:
+        values = self.get_all(PATH, MANAGER)
+        self.assertEqual((values["State"], values["Fabric"]), ("running", {"module": "vhost_scsi", "version": "0", "origin": "in-tree"}))
+
+
+class Calls(BusTest):
+    def test_life_of_a_target(self) -> None:
+        target = self.create(label="größer", nexus="naa.5001405aabbccdd1")
+        self.assertEqual(target, target_path(WWN))
+        self.assertEqual(self.manager("ListTargets"), ([(WWN, target)],))
+        self.assertEqual(self.manager("GetTarget", "s", "50:01:40:5A:AB:BC:CD:D0"), (target,))
+        values = self.get_all(target, TARGET)
+        self.assertEqual(values, {"Wwn": WWN, "Label": "größer", "State": "online", "ManagedBy": "vhscsid", "PortalGroup": 1,
+                                  "Nexus": "naa.5001405aabbccdd1", "Endpoint": "unknown", "Owners": [], "Luns": [], "LastError": ("", "")})
+        lun = self.add_lun(target, "wwid=36001", number=5, readonly=True, name="data", serial="0123456789abcdef0123456789",
+                           attributes={"queue_depth": Variant("u", 32), "emulate_tpu": Variant("b", False)})
+        values = self.get_all(lun, LUN)
+        backstore = values.pop("Backstore")
+        self.assertRegex(backstore, r"^iblock_\d+/data$")
+        self.assertEqual(values, {"Number": 5, "Source": "wwid=36001", "Device": "/dev/fake1", "State": "online", "Health": "ok",
+                                  "Size": 1 << 20, "BlockSize": 512, "ReadOnly": True, "UnitSerial": "0123456789abcdef0123456789",
+                                  "GuestWwid": "wwn-0x60014050123456789abcdef012345678", "Origin": "manual", "LastError": ("", ""),
+                                  "Attributes": {"queue_depth": "32", "emulate_tpu": "0"}})
+        self.assertEqual(self.get_all(target, TARGET)["Endpoint"], "idle")
+        self.call(target, TARGET, "SetLabel", "sa{sv}", "other", {})
+        self.assertEqual(self.get(target, TARGET, "Label"), "other")
+        self.call(lun, LUN, "Remove", "a{sv}", {})
+        self.assertEqual(self.get(target, TARGET, "Luns"), [])
+        self.add_lun(target, "wwid=36001")
+        self.call(target, TARGET, "RemoveLun", "ua{sv}", 0, {})
+        self.call(target, TARGET, "Destroy", "a{sv}", {})
+        self.assertEqual((self.manager("ListTargets"), self.objects(), self.host.stored()), (([],), {}, {}))
+
+    def test_options_are_checked(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        calls = [(PATH, MANAGER, "CreateTarget", "sa{sv}", [""]), (PATH, MANAGER, "Export", "sa{sv}", ["wwid=36001"]),
+                 (target, TARGET, "AddLun", "sa{sv}", ["wwid=36001"]), (target, TARGET, "RemoveLun", "ua{sv}", [0]),
+                 (target, TARGET, "SetLabel", "sa{sv}", ["x"]), (target, TARGET, "Destroy", "a{sv}", []), (lun, LUN, "Remove", "a{sv}", []),
+                 (PATH, MANAGER, "ListDevices", "a{sv}", [])]
+        with self.unchanged():
+            for *where, sig, args in calls:
+                with self.subTest(where), self.refused(INVALID_ARGS, saying='"colour"'):
+                    self.call(*where, sig, *args, {"colour": Variant("s", "red")})
+                if where[2] == "ListDevices":
+                    continue
+                with self.subTest(where), self.refused(INVALID_ARGS, saying='"dry-run" is a boolean (b)'):
+                    self.call(*where, sig, *args, {"dry-run": Variant("s", "yes")})
+                with self.subTest(where), self.refused(INVALID_ARGS, saying='"timeout" is a 64-bit number (t)'):
+                    self.call(*where, sig, *args, {"timeout": Variant("u", 1)})
+                with self.subTest(where), self.refused(INVALID_ARGS, saying="twice"):
+                    self.call(*where, sig, *args, Twice("force", Variant("b", True)))
+
+    def test_odd_attributes(self) -> None:
+        target = self.create()
+
+        def given(name: str, value: Variant) -> dict:
+            return {"attributes": Variant("a{sv}", {name: value})}
+        with self.unchanged():
+            for name, value, saying in (("queue_depth", Variant("d", 1.0), "not d"), ("queue_depth", Variant("as", ["1"]), "not as"),
+                                        ("queue_depth", Variant("i", -1), "queue_depth"), ("no_such", Variant("u", 1), "no_such"),
+                                        ("queue_depth", Variant("s", "9" * 100000), "No number"), ("a=b", Variant("u", 1), "a=b"), ("", Variant("u", 1), ""), ("x" * 100000, Variant("u", 1), "odd name")):
+                with self.subTest(name[:20]), self.refused(INVALID_ARGS, saying=saying):
+                    self.call(target, TARGET, "AddLun", "sa{sv}", "wwid=36000", given(name, value))
+            with self.refused(INVALID_ARGS, saying="twice"):
+                self.call(target, TARGET, "AddLun", "sa{sv}", "wwid=36000",
+                          {"attributes": Variant("a{sv}", Twice("queue_depth", Variant("u", 1)))})
+            with self.refused(INVALID_ARGS, saying="64"):
+                many = {f"a{n}": Variant("u", 1) for n in range(1000)}
+                self.call(target, TARGET, "AddLun", "sa{sv}", "wwid=36000", {"attributes": Variant("a{sv}", many)})
+
+    def test_hostile_arguments(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000", number=3)
+        with self.unchanged():
+            for wwn in ("naa.500140", WWN + "0", "naa.7001405aabbccdd0", "fc.5001405aabbccdd0", "iqn.2001-04.x", "naa.5001405aabbccd/", "..",
+                        "naa.5001405aabbccdd0\n", "x" * (1 << 20), "größer"):
+                with self.subTest(wwn[:30]), self.refused("InvalidWwn"):
+                    self.create(wwn)
+                with self.subTest(wwn[:30]), self.refused("InvalidWwn"):
+                    self.manager("GetTarget", "s", wwn)
+            with self.refused("InvalidWwn"):
+                self.manager("GetTarget", "s", "")
+            with self.refused("AlreadyExists", saying=WWN):
+                self.create(WWN.upper())
+            for source in ("/dev/null", "/dev", "/dev/nosuch", "/proc/self/fd/0", "/dev/x,y", "/dev/x\ny", "wwid=3600,0", "", "sda", "x" * (1 << 20)):
+                with self.subTest(source[:30]), self.refused("InvalidSource", "DeviceNotFound"):
+                    self.add_lun(target, source)
+                with self.subTest(source[:30]), self.refused("InvalidSource", "DeviceNotFound"):
+                    self.manager("Export", "sa{sv}", source, {})
+            for number, name in ((3, "LunConflict"), (16384, "LunOutOfRange"), (2**32 - 1, "LunOutOfRange")):
+                with self.subTest(number), self.refused(name):
+                    self.add_lun(target, "wwid=36001", number=number)
+            for number, name in ((4, "NotFound"), (16384, "LunOutOfRange"), (2**32 - 1, "LunOutOfRange")):
+                with self.subTest(number), self.refused(name):
+                    self.call(target, TARGET, "RemoveLun", "ua{sv}", number, {})
+            with self.refused(INVALID_ARGS):
+                self.call(target, TARGET, "SetLabel", "sa{sv}", "x\ny", {})
+
+    def test_dry_run_and_generation(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        generation = self.get(PATH, MANAGER, "Generation")
+        with self.unchanged():
+            self.assertEqual(self.create("naa.5001405aabbccdd2", dry_run=True), target_path("naa.5001405aabbccdd2"))
+            self.assertEqual(self.add_lun(target, "wwid=36001", dry_run=True), f"{target}/lun/1")
+            made = self.manager("Export", "sa{sv}", "wwid=36001", options(dry_run=True, target="naa.5001405aabbccdd2", number=4))
+            self.assertEqual(made, (target_path("naa.5001405aabbccdd2"), target_path("naa.5001405aabbccdd2") + "/lun/4"))
+            self.call(target, TARGET, "SetLabel", "sa{sv}", "x", options(dry_run=True))
+            self.call(lun, LUN, "Remove", "a{sv}", options(dry_run=True))
+            self.call(target, TARGET, "Destroy", "a{sv}", options(dry_run=True))
+            with self.refused("GenerationMismatch"):
+                self.add_lun(target, "wwid=36001", if_generation=generation - 1)
+        self.assertEqual(self.get(PATH, MANAGER, "Generation"), generation)
+        self.add_lun(target, "wwid=36001", if_generation=generation)
+        self.assertGreater(self.get(PATH, MANAGER, "Generation"), generation)
+
+    def test_export(self) -> None:
+        target, lun = self.manager("Export", "sa{sv}", "wwid=36000", {})
+        self.assertRegex(target, r"/naa_2e5001405[0-9a-f]{9}$")
+        self.assertEqual((lun, self.get(lun, LUN, "State")), (f"{target}/lun/0", "online"))
+        wwn = self.get(target, TARGET, "Wwn")
+        self.assertEqual(self.manager("Export", "sa{sv}", "wwid=36001", options(target=wwn)), (target, f"{target}/lun/1"))
+        self.assertEqual(self.manager("Export", "sa{sv}", "wwid=36002", options(target=WWN)), (target_path(WWN), f"{target_path(WWN)}/lun/0"))
+        stored = self.host.stored()
+        # Refused by what is exported already, after a target was made: that goes again before the answer.
+        with self.refused("AlreadyExists", saying="LUN 0"):
+            self.manager("Export", "sa{sv}", "wwid=36000", {})
+        with self.refused("LunOutOfRange"):
+            self.manager("Export", "sa{sv}", "wwid=36003", options(number=20000))
+        with self.refused("InvalidWwn"):
+            self.manager("Export", "sa{sv}", "wwid=36003", options(target="x"))
+        self.host.tell("fail write *enable 5")
+        with self.refused("Kernel", saying="enable"):
+            self.manager("Export", "sa{sv}", "wwid=36003", {})
+        self.assertEqual(self.host.stored(), stored)
+        self.assertEqual(len(self.manager("ListTargets")[0]), 2)
+
+    def test_kernel_refuses(self) -> None:
+        target = self.create()
+        before = self.host.stored()
+        self.host.tell("fail symlink * 12")
+        with self.refused("Kernel", saying="Cannot allocate memory"):
+            self.add_lun(target, "wwid=36000")
+        self.host.tell("fail write *enable 16")
+        with self.refused("DeviceBusy"):
+            self.add_lun(target, "wwid=36000")
+        self.host.tell("fail mkdir vhost/*ddf 12")
+        with self.refused("Kernel"):
+            self.create("naa.5001405aabbccddf")
+        self.assertEqual((self.host.stored(), list(self.objects())), (before, [target]))
+        self.assertEqual(self.get(PATH, MANAGER, "State"), "running")
+
+    def test_absent_device_waits(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36009")
+        values = self.get_all(lun, LUN)
+        self.assertEqual((values["State"], values["Device"], values["Size"]), ("waiting", "", 0))
+        self.assertEqual(self.get(target, TARGET, "State"), "incomplete")
+        self.host.tell("disk 9 4096")
+        wait_until("the LUN", lambda: self.get(lun, LUN, "State") == "online")
+        self.assertEqual((self.get(lun, LUN, "Size"), self.get(target, TARGET, "State")), (4096, "online"))
+
+    def test_devices(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36002")
+        devices = plain(self.manager("ListDevices", "a{sv}", {})[0])
+        self.assertEqual([d["name"] for d in devices], ["fake0", "fake1", "fake2", "fake3"])
+        self.assertEqual(devices[2], {"path": "/dev/fake2", "name": "fake2", "type": "disk", "model": "", "identity": "wwid=36002",
+                                      "size": 1 << 20, "verdict": "usable", "reason": "", "luns": [lun]})
+
+    def test_foreign(self) -> None:
+        self.host.tell("foreign naa.6001405000000001 1")
+        self.manager("Rescan")
+        path = target_path("naa.6001405000000001")
+        values = self.get_all(path, TARGET)
+        self.assertEqual((values["State"], values["ManagedBy"], values["Endpoint"], values["Luns"]),
+                         ("foreign", "foreign", "unknown", [f"{path}/lun/0"]))
+        values = self.get_all(f"{path}/lun/0", LUN)
+        self.assertEqual((values["Backstore"], values["Source"]), ("iblock_501/theirs", ""))
+        with self.unchanged():
+            for member, sig, args in (("AddLun", "sa{sv}", ["wwid=36000", {}]), ("RemoveLun", "ua{sv}", [0, {}]), ("Destroy", "a{sv}", [{}]),
+                                      ("SetLabel", "sa{sv}", ["x", {}]), ("Destroy", "a{sv}", [options(force=True)])):
+                with self.subTest(member), self.refused("Foreign"):
+                    self.call(path, TARGET, member, sig, *args)
+            with self.refused("AlreadyExists", saying="somebody else"):
+                self.create("naa.6001405000000001")
+            with self.refused("Foreign"):
+                self.manager("Export", "sa{sv}", "wwid=36000", options(target="naa.6001405000000001"))
+
+    def test_guest(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        self.host.tell(f"attach {WWN}")
+        time.sleep(0.2)
+        self.assertEqual(self.get(target, TARGET, "Endpoint"), "attached")
+        with self.unchanged():
+            for path, interface, member, sig, args in ((target, TARGET, "Destroy", "a{sv}", []), (lun, LUN, "Remove", "a{sv}", []),
+                                                       (target, TARGET, "RemoveLun", "ua{sv}", [0])):
+                with self.subTest(member), self.refused("InUse", saying=WWN):
+                    self.call(path, interface, member, sig, *args, {})
+        self.host.tell(f"detach {WWN}")
+        # Asked anew for each removal, however fresh the last answer is.
+        self.call(lun, LUN, "Remove", "a{sv}", {})
+        self.add_lun(target, "wwid=36000")
+        self.host.tell(f"attach {WWN}")
+        self.call(target, TARGET, "RemoveLun", "ua{sv}", 0, options(force=True))
+        self.assertEqual(self.get(target, TARGET, "Luns"), [])
+        self.host.tell(f"detach {WWN}")
+
+    def test_restart(self) -> None:
+        target = self.create(label="x")
+        lun = self.add_lun(target, "wwid=36000", number=9)
+        waiting = self.add_lun(target, "wwid=36009")
+        names = ("Nexus", "Label", "Luns", "State"), ("UnitSerial", "GuestWwid", "Backstore", "Source", "State")
+        before = [[self.get(p, i, n) for n in ns] for p, i, ns in ((target, TARGET, names[0]), (lun, LUN, names[1]), (waiting, LUN, names[1]))]
+        self.assertEqual(self.host.stop(), 0, self.host.logged())
+        self.host.start()
+        wait_until("the LUN", lambda: self.get(lun, LUN, "State") == "online")
+        after = [[self.get(p, i, n) for n in ns] for p, i, ns in ((target, TARGET, names[0]), (lun, LUN, names[1]), (waiting, LUN, names[1]))]
+        self.assertEqual(after, before)
+
+    def test_removal_that_hangs(self) -> None:
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        self.add_lun(target, "wwid=36001")
+        self.host.tell("suspend 0")
+        serial = self.bus.send("Remove", "a{sv}", {}, path=lun, interface=LUN, dest=NAME)
+        wait_until("the removal", lambda: self.objects()[lun][LUN]["State"] == "draining")
+        slowest = 0.0
+        for _ in range(50):
+            begin = time.monotonic()
+            self.get(lun, LUN, "State")
+            self.objects()
+            slowest = max(slowest, time.monotonic() - begin)
+        self.assertLess(slowest, 0.5)
+        with self.refused("TimedOut"):
+            self.call(lun, LUN, "Remove", "a{sv}", options(timeout=100000))
+        self.host.tell("resume 0")
+        self.assertEqual(self.bus.wait(serial, 20), ())
+        self.assertNotIn(lun, self.objects())
+
+    def test_endpoint_of_a_failed_target(self) -> None:
+        """A target that is tried again later is asked now."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        for _ in range(3):
+            self.host.tell("fail unlink * 5")
+            with self.refused("Kernel"):
+                self.call(lun, LUN, "Remove", "a{sv}", {})
+        begin = time.monotonic()
+        self.assertEqual(self.get_all(target, TARGET)["Endpoint"], "idle")
+        self.assertLess(time.monotonic() - begin, 1)
+
+
+class Twice(dict):
+    """A dictionary as only a hostile caller sends it."""
+
+    def __init__(self, key: str, value: Variant) -> None:
+        super().__init__({key: value})
+
+    def items(self):
+        return [*super().items(), *super().items()]
+
+
+class Signals(BusTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.bus.match(f"type='signal',sender='{NAME}'")
+
+    def changes(self, signals: list, path: str) -> list[set]:
+        return [set(s.args[1]) | set(s.args[2]) for s in signals if s.member == "PropertiesChanged" and s.path == path]
+
+    def test_before_the_reply(self) -> None:
+        target = self.create()
+        signals = self.bus.drain()
+        added = [s for s in signals if s.member == "InterfacesAdded"]
+        self.assertEqual([(s.path, s.args[0]) for s in added], [(PATH, target)])
+        self.assertEqual(plain(added[0].args[1])[TARGET]["Wwn"], WWN)
+        lun = self.add_lun(target, "wwid=36000")
+        signals = self.bus.drain()
+        self.assertEqual([s.args[0] for s in signals if s.member == "InterfacesAdded"], [lun])
+        self.assertIn("Luns", set().union(*self.changes(signals, target)))
+        self.assertIn("State", set().union(*self.changes(signals, lun)))
+        self.assertIn("Generation", set().union(*self.changes(signals, PATH)))
+        self.call(target, TARGET, "SetLabel", "sa{sv}", "x", {})
+        signals = self.bus.drain()
+        self.assertEqual(self.changes(signals, target), [{"Label"}])
+        self.assertEqual(plain(next(s for s in signals if s.path == target).args[1]), {"Label": "x"})
+        self.call(target, TARGET, "SetLabel", "sa{sv}", "x", {})
+        self.assertEqual(self.bus.drain(), [])
+        self.call(target, TARGET, "Destroy", "a{sv}", {})
+        removed = {s.args[0]: set(s.args[1]) for s in self.bus.drain() if s.member == "InterfacesRemoved"}
+        self.assertEqual(set(removed), {target, lun})
+        self.assertEqual(removed[target], set(plain(added[0].args[1])))
+
+    def test_a_reader_tells_nothing(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000")
+        self.get_all(target, TARGET)
+        self.bus.drain(0.3)
+        self.get_all(target, TARGET)
+        self.objects()
+        self.assertEqual(self.bus.drain(0.3), [])
+
+    def test_values_are_those_told(self) -> None:
+        """Whoever follows the signals knows what GetManagedObjects says."""
+        known: dict = self.objects()
+        target = self.create()
+        for n in range(4):
+            self.add_lun(target, f"wwid=3600{n}")
+        waiting = self.add_lun(target, "wwid=36009")
+        self.host.tell("disk 9")
+        wait_until("the LUN", lambda: self.get(waiting, LUN, "State") == "online")
+        self.host.tell("gone 2")
+        self.host.tell("suspend 3")
+        self.call(target, TARGET, "RemoveLun", "ua{sv}", 1, {})
+        self.manager("Rescan")
+        self.host.tell("resume 3")
+        wait_until("the LUN", lambda: self.get(f"{target}/lun/3", LUN, "Health") == "ok")
+        for signal in self.bus.drain(0.3):
+            if signal.member == "InterfacesAdded":
+                known.setdefault(signal.args[0], {}).update(plain(signal.args[1]))
+            elif signal.member == "InterfacesRemoved":
+                for interface in signal.args[1]:
+                    del known[signal.args[0]][interface]
+                if not known[signal.args[0]]:
+                    del known[signal.args[0]]
+            elif signal.member == "PropertiesChanged" and signal.path in known:
+                known[signal.path][signal.args[0]].update(plain(signal.args[1]))
+        now = self.objects()
+        for objects in (known, now):
+            del objects[target][TARGET]["Endpoint"]
+        self.assertEqual(known, now)
+
+    def test_many_in_a_turn(self) -> None:
+        target = self.create()
+        for n in range(4, 60):
+            self.host.tell(f"disk {n}")
+        self.bus.drain()
+        serials = [self.bus.send("AddLun", "sa{sv}", f"wwid=3600{n}", {}, path=target, interface=TARGET, dest=NAME) for n in range(60)]
+        for serial in serials:
+            self.bus.wait(serial, 60)
+        signals = self.bus.drain()
+        self.assertEqual(len([s for s in signals if s.member == "InterfacesAdded"]), 60)
+        self.assertEqual(len(self.get(target, TARGET, "Luns")), 60)
+
+
+class Authorization(BusTest):
+    YES, NO, CHALLENGE, PERSON = (True, False, False), (False, False, False), (False, True, False), (False, True, True)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.nobody = self.as_nobody()
+        self.target = self.create()
+        self.lun = self.add_lun(self.target, "wwid=36000")
+
+    def try_as_nobody(self, path: str, interface: str, member: str, sig: str, *args, flags: int = 0) -> str:
+        try:
+            self.call(path, interface, member, sig, *args, bus=self.nobody, flags=flags)
+        except BusError as e:
+            return e.name
+        return ""
+
+    def mutating(self) -> list[tuple]:
+        return [(PATH, MANAGER, "CreateTarget", "sa{sv}", "x,y", {}), (PATH, MANAGER, "Export", "sa{sv}", "/root/secret", {}),
+                (PATH, MANAGER, "Rescan", ""), (self.target, TARGET, "AddLun", "sa{sv}", "/root/secret", {}),
+                (self.target, TARGET, "RemoveLun", "ua{sv}", 99999, {}), (self.target, TARGET, "SetLabel", "sa{sv}", "x\n", {}),
+                (self.target, TARGET, "Destroy", "a{sv}", {}), (self.lun, LUN, "Remove", "a{sv}", {}),
+                (self.lun, LUN, "Remove", "a{sv}", options(force=True))]
+
+    def test_without_polkit(self) -> None:
+        with self.unchanged():
+            for call in self.mutating():
+                for flags in (0, ALLOW_INTERACTIVE):
+                    with self.subTest(call[2]):
+                        self.assertEqual(self.try_as_nobody(*call, flags=flags), DENIED)
+        self.assertEqual(len(self.host.tell("journal")), 0, "a probe is for those who may act on its answer")
+        self.assertIn(self.target, plain(self.call(PATH, OBJECT_MANAGER, "GetManagedObjects", bus=self.nobody)[0]))
+        self.assertEqual(self.call(PATH, MANAGER, "ListTargets", bus=self.nobody), ([(WWN, self.target)],))
+        self.assertEqual(len(self.call(PATH, MANAGER, "ListDevices", "a{sv}", {}, bus=self.nobody)[0]), 4)
+
+    def test_what_polkit_is_asked(self) -> None:
+        polkit = self.polkit()
+        for call in self.mutating():
+            with self.subTest(call[2]):
+                self.assertEqual(self.try_as_nobody(*call), DENIED)
+        self.assertEqual({(a["kind"], a["name"], a["interactive"]) for a in polkit.asked}, {("system-bus-name", self.nobody.name, False)})
+        actions = [a["action"].removeprefix(f"{NAME}.") for a in polkit.asked]
+        self.assertEqual(actions, ["manage-targets", "manage-targets", "manage-config", "manage-luns", "manage-luns", "manage-targets",
+                                   "manage-targets", "manage-luns", "manage-luns"])
+        self.assertEqual([a["details"].get("target") for a in polkit.asked], [None, None, None] + [WWN] * 6)
+        polkit.asked.clear()
+        self.call(self.lun, LUN, "Remove", "a{sv}", options(force=True))
+        self.assertEqual(polkit.asked, [], "root needs no polkit")
+
+    def test_answers(self) -> None:
+        polkit = self.polkit()
+        call = (self.target, TARGET, "SetLabel", "sa{sv}", "x", {})
+        for answer, flags, error in ((self.NO, 0, DENIED), (self.NO, ALLOW_INTERACTIVE, DENIED), (self.CHALLENGE, 0, DENIED),
+                                     (self.PERSON, 0, INTERACTIVE), (self.PERSON, ALLOW_INTERACTIVE, DENIED), (self.YES, 0, "")):
+            polkit.default = answer
+            with self.subTest((answer, flags)):
+                self.assertEqual(self.try_as_nobody(*call, flags=flags), error)
+                self.assertEqual(polkit.asked[-1]["interactive"], flags != 0)
+        self.assertEqual(self.get(self.target, TARGET, "Label"), "x")
+
+    def test_one_action_is_not_another(self) -> None:
+        polkit = self.polkit()
+        polkit.policy[f"{NAME}.manage-luns"] = self.YES
+        self.assertEqual(self.try_as_nobody(self.target, TARGET, "Destroy", "a{sv}", {}), DENIED)
+        self.assertEqual(self.try_as_nobody(PATH, MANAGER, "CreateTarget", "sa{sv}", "", {}), DENIED)
+        self.assertEqual(self.try_as_nobody(PATH, MANAGER, "Export", "sa{sv}", "wwid=36001", {}), DENIED)
+        self.assertEqual(self.try_as_nobody(PATH, MANAGER, "Export", "sa{sv}", "wwid=36001", options(target="naa.5001405aabbccddf")), DENIED)
+        self.assertEqual(self.try_as_nobody(PATH, MANAGER, "Export", "sa{sv}", "wwid=36001", options(target=WWN)), "")
+        self.assertEqual(self.try_as_nobody(self.lun, LUN, "Remove", "a{sv}", options(force=True)), DENIED)
+        self.assertEqual([a["action"].removeprefix(f"{NAME}.") for a in polkit.asked[-2:]], ["manage-luns", "force"])
+        polkit.policy[f"{NAME}.force"] = self.YES
+        self.assertEqual(self.try_as_nobody(self.lun, LUN, "Remove", "a{sv}", options(force=True)), "")
+
+    def test_asked_once_a_call(self) -> None:
+        """The probe hands the message back as well, and does not ask again."""
+        polkit = self.polkit()
+        polkit.default = self.YES
+        self.assertEqual(self.try_as_nobody(self.target, TARGET, "Destroy", "a{sv}", {}), "")
+        self.assertEqual(len(polkit.asked), 1)
+        self.assertEqual(self.objects(), {})
+
+    def test_looked_up_again(self) -> None:
+        """What the caller named is gone when polkit has answered."""
+        polkit = self.polkit()
+        polkit.default = None
+        serial = self.nobody.send("AddLun", "sa{sv}", "wwid=36001", {}, path=self.target, interface=TARGET, dest=NAME)
+        wait_until("the question", lambda: polkit.waiting)
+        self.call(self.target, TARGET, "Destroy", "a{sv}", {})
+        polkit.answer(*polkit.waiting[0], self.YES)
+        with self.refused(UNKNOWN_OBJECT):
+            self.nobody.wait(serial)
+
+    def test_caller_vanishes(self) -> None:
+        polkit = self.polkit()
+        polkit.default = None
+        for n in range(5):
+            other = self.as_nobody()
+            other.send("Destroy", "a{sv}", {}, path=self.target, interface=TARGET, dest=NAME)
+            wait_until("the question", lambda: len(polkit.waiting) == n + 1)
+            other.close()
+            wait_until("the cancellation", lambda: len(polkit.cancelled) == n + 1)
+        self.assertEqual(polkit.cancelled, [a["cancellation"] for a in polkit.asked])
+        for serial, dest in polkit.waiting:
+            polkit.answer(serial, dest, self.YES)
+        self.assertEqual(self.get(self.target, TARGET, "State"), "online")
+
+    def test_others_need_not_wait(self) -> None:
+        polkit = self.polkit()
+        polkit.default = None
+        serials = [self.nobody.send("SetLabel", "sa{sv}", f"{n}", {}, path=self.target, interface=TARGET, dest=NAME) for n in range(100)]
+        wait_until("the questions", lambda: len(polkit.waiting) == 100)
+        self.call(self.target, TARGET, "SetLabel", "sa{sv}", "root", {})
+        for n, (serial, dest) in enumerate(polkit.waiting):
+            polkit.answer(serial, dest, self.YES if n == 42 else self.NO)
+        answers = []
+        for serial in serials:
+            try:
+                self.nobody.wait(serial)
+                answers.append("")
+            except BusError as e:
+                answers.append(e.name)
+        self.assertEqual(answers, ["" if n == 42 else DENIED for n in range(100)])
+        self.assertEqual(self.get(self.target, TARGET, "Label"), "42")
+
+    def test_polkit_leaves(self) -> None:
+        polkit = self.polkit()
+        polkit.default = None
+        serial = self.nobody.send("SetLabel", "sa{sv}", "x", {}, path=self.target, interface=TARGET, dest=NAME)
+        wait_until("the question", lambda: polkit.waiting)
+        polkit.close()
+        with self.refused(DENIED):
+            self.nobody.wait(serial)
+
+    def test_a_flood_starves_nobody(self) -> None:
+        stop = threading.Event()
+
+        def flood(bus: Bus) -> None:
+            with contextlib.suppress(BusError, OSError):
+                while not stop.is_set():
+                    serials = [bus.send("GetTarget", "s", WWN, path=PATH, interface=MANAGER, dest=NAME) for _ in range(64)]
+                    for serial in serials:
+                        bus.wait(serial)
+        threads = [threading.Thread(target=flood, args=(self.as_nobody(),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            begin = time.monotonic()
+            for n in range(10):
+                self.call(self.target, TARGET, "SetLabel", "sa{sv}", str(n), {})
+            self.add_lun(self.target, "wwid=36001")
+            taken = time.monotonic() - begin
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertLess(taken, 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
