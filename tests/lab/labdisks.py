@@ -24,7 +24,7 @@ class Map:
         self.by_id = f"/dev/disk/by-id/dm-uuid-{uuid}"
 
     def set_path(self, path: str, running: bool) -> None:
-        Path(f"/sys/block/{path}/device/state").write_text("running" if running else "offline")
+        Path(f"/sys/block/{path}/device/state").write_text("running\n" if running else "offline\n")
 
     def suspend(self) -> None:
         # --noflush: I/O in flight stays in flight, which is what a LUN's removal must wait for.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vhscsictl: its verbs, its JSON, its exit statuses, its one-line errors."""
+import contextlib
 import json
 import os
 import subprocess
@@ -128,7 +129,7 @@ class ClientTest(LabTest):
             self.assertNotIn("…", out, verb)
 
     def test_monitor(self) -> None:
-        monitor = subprocess.Popen(["vhscsictl", "--json=short", "monitor"], stdout=subprocess.PIPE, text=True)
+        monitor = subprocess.Popen(["vhscsictl", "--json=short", "monitor"], stdout=subprocess.PIPE)
         self.addCleanup(monitor.stdout.close)
         self.addCleanup(monitor.wait)
         self.addCleanup(monitor.kill)
@@ -137,7 +138,8 @@ class ClientTest(LabTest):
 
         def grown(text: str) -> bool:
             nonlocal seen
-            seen += monitor.stdout.read() or ""
+            with contextlib.suppress(BlockingIOError):
+                seen += os.read(monitor.stdout.fileno(), 1 << 20).decode()
             return text in seen
         # The monitor is on when it reports something; creating until then is not waiting.
         names = []
