@@ -67,6 +67,31 @@ static void clean_up(Pass *p, const LunWant *want) {
                 (void) perform(p, &plan, &ignored);
 }
 
+/* What a look found, in the report's words. */
+static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *report) {
+        char place[512];
+
+        snprintf(place, sizeof place, "core/iblock_%u/%s", want->hba, want->name);
+
+        /* A link to somebody else's backstore is not ours, so nothing of ours is there. */
+        report->up = streq_ptr(seen->link_target, place);
+        report->backstore = seen->backstore_dir;
+        report->present = report->up || (seen->dir && !seen->link) || (!want->others && seen->backstore_dir) ||
+                          (!want->others && seen->hba_dir && !seen->hba_others);
+        report->devnum = seen->devnum;
+        report->diskseq = seen->diskseq;
+}
+
+/* What is there when every step of the plan went well: the kernel said so, and a second look at each LUN would double the cost of a
+ * restore. */
+static void fill_done(const LunWant *want, const LunSeen *before, const Plan *plan, PassReport *report) {
+        report->up = plan->steps[plan->n - 1].op == STEP_SYMLINK;
+        report->present = report->up;
+        report->backstore = report->up || (want->others && before->backstore_dir);
+        report->devnum = report->up ? want->devnum : report->backstore ? before->devnum : 0;
+        report->diskseq = report->up ? want->diskseq : report->backstore ? before->diskseq : 0;
+}
+
 static void run_lun(Pass *p, const PassLun *l) {
         PassReport report = { .kind = PASS_LUN, .number = l->want.number };
         _cleanup_(lun_seen_done) LunSeen before = {}, after = {};
@@ -87,38 +112,27 @@ static void run_lun(Pass *p, const PassLun *l) {
         } else if (r >= 0) {
                 r = plan_lun(&want, &before, &plan);
                 report.taken = r == -EADDRINUSE && !before.link;
-                if (r >= 0 && plan.n > 0) {
-                        r = perform(p, &plan, &report);
-                        report.taken = r == -EEXIST && report.steps == 0 && !before.hba_dir;
-                        want.fresh = want.fresh && report.taken;
-                        if (r < 0 && want.wanted && !report.taken)
-                                clean_up(p, &want);
-                }
+        }
+
+        if (r >= 0 && plan.n > 0) {
+                r = perform(p, &plan, &report);
+                report.taken = r == -EEXIST && report.steps == 0 && !before.hba_dir;
+                want.fresh = want.fresh && report.taken;
+                if (r < 0 && want.wanted && !report.taken)
+                        clean_up(p, &want);
         }
 
         if (r < 0 && report.error == 0)
                 report.error = r;
 
-        /* Look again: what the report says is what is there, not what should be. */
-        if (plan.n > 0)
-                r = lio_observe_lun(p->cfs, &want, &after);
-        else {
-                after = before;
-                before = (LunSeen) {};
-        }
-
-        if (r >= 0 || plan.n == 0) {
-                char place[512];
-
-                /* A link to somebody else's backstore is not ours, so nothing of ours is there. */
-                snprintf(place, sizeof place, "core/iblock_%u/%s", want.hba, want.name);
-                report.up = streq_ptr(after.link_target, place);
-                report.backstore = after.backstore_dir;
-                report.present = report.up || (after.dir && !after.link) || (!want.others && after.backstore_dir) ||
-                                 (!want.others && after.hba_dir && !after.hba_others);
-                report.devnum = after.devnum;
-                report.diskseq = after.diskseq;
-        }
+        if (plan.n == 0)
+                fill_seen(&want, &before, &report);
+        else if (r >= 0)
+                fill_done(&want, &before, &plan, &report);
+        else if (lio_observe_lun(p->cfs, &want, &after) >= 0)
+                fill_seen(&want, &after, &report);
+        else
+                report.present = report.backstore = true;       /* not known: the next pass looks again */
 
         if (report.present || report.error < 0) {
                 pthread_mutex_lock(&p->lock);

@@ -178,7 +178,8 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
         if (!seen->enabled) {
                 ADD(r, p, STEP_WRITE, mark, "core/iblock_%u/%s/alias", want->hba, want->name);
                 ADD(r, p, STEP_WRITE, control, "core/iblock_%u/%s/control", want->hba, want->name);
-                ADD(r, p, STEP_WRITE, want->readonly ? "readonly=1" : "readonly=0", "core/iblock_%u/%s/control", want->hba, want->name);
+                if (want->readonly)
+                        ADD(r, p, STEP_WRITE, "readonly=1", "core/iblock_%u/%s/control", want->hba, want->name);
                 ADD(r, p, STEP_WRITE, want->link, "core/iblock_%u/%s/udev_path", want->hba, want->name);
                 ADD(r, p, STEP_WRITE, "1", "core/iblock_%u/%s/enable", want->hba, want->name);
                 ADD(r, p, STEP_VERIFY, mark, "core/iblock_%u/%s/info", want->hba, want->name);
