@@ -23,39 +23,44 @@ def python(vm: Vm, code: str, timeout: float = 120) -> str:
     return vm.run(["python3", "-c", f"import sys; sys.path.insert(0, '/{LIB}')\n{code}"], timeout=timeout).text
 
 
+def walk(vm: Vm) -> None:
+    """The walk itself; raises where it goes wrong."""
+    with stage("the host: two paths to a disk (scsi_debug), multipathd, a pattern written to /dev/mapper/mpatha"):
+        data = python(vm, "import labdisks\n"
+                          "m = labdisks.mk_multipath(1)[0]\n"
+                          f"labdisks.write_pattern(m.device, {READ_MIB}, 'vhscsid demo')\n"
+                          f"print(m.name, labdisks.sha256(m.device, {READ_MIB}))").split()
+        name, wanted = data[-2], data[-1]
+    show(vm, "multipath -ll")
+    out = show(vm, "vhscsictl create")
+    wwn = next((w.strip(".,") for w in out.split() if w.startswith("naa.")), "")
+    if not wwn:
+        raise LabError(f"`vhscsictl create` named no target: {out}")
+    show(vm, f"vhscsictl add-lun {wwn} /dev/mapper/{name}")
+    show(vm, "vhscsictl list")
+    show(vm, f"vhscsictl show {wwn}")
+    command = f"nested-guest start guest {wwn}"
+    print(f"\nhost# {command}    (qemu-system-x86_64 -accel kvm … -device vhost-scsi-pci,wwpn={wwn})", flush=True)
+    with stage("the guest boots"):
+        vm.run(command, timeout=180)
+    inquiry = vm.run("nested-guest cmd guest inquiry").text.strip()
+    print(f"guest# dmesg | grep Direct-Access\n{inquiry}")
+    disks = python(vm, "import json, nested\nprint(json.dumps(nested.NestedGuest('guest').disks()))")
+    for disk in json.loads(disks.splitlines()[-1]):
+        print(f"guest: /dev/{disk['block']}, {int(disk['size']) >> 20} MiB, {disk['wwid']}")
+    got = vm.run(f"nested-guest cmd guest sum sda {READ_MIB}").text.strip()
+    print(f"\nhost's  sha256 of the first {READ_MIB} MiB of /dev/mapper/{name}: {wanted}")
+    print(f"guest's sha256 of the first {READ_MIB} MiB of /dev/sda:          {got}", flush=True)
+    if got != wanted or "LIO-ORG" not in inquiry:
+        raise LabError("the guest did not read what the host wrote")
+
+
 def demo(lab: Lab) -> int:
     with lab.machine() as vm:
-        with stage("the host: two paths to a disk (scsi_debug), multipathd, a pattern written to /dev/mapper/mpatha"):
-            data = python(vm, "import labdisks\n"
-                              "m = labdisks.mk_multipath(1)[0]\n"
-                              f"labdisks.write_pattern(m.device, {READ_MIB}, 'vhscsid demo')\n"
-                              f"print(m.name, labdisks.sha256(m.device, {READ_MIB}))").split()
-            name, wanted = data[-2], data[-1]
-        show(vm, "multipath -ll")
-        out = show(vm, "vhscsictl create")
-        wwn = next((w.strip(".,") for w in out.split() if w.startswith("naa.")), "")
-        if not wwn:
-            raise LabError(f"`vhscsictl create` named no target: {out}")
-        show(vm, f"vhscsictl add-lun {wwn} /dev/mapper/{name}")
-        show(vm, "vhscsictl list")
-        show(vm, f"vhscsictl show {wwn}")
-        command = f"nested-guest start guest {wwn}"
-        print(f"\nhost# {command}    (qemu-system-x86_64 -accel kvm … -device vhost-scsi-pci,wwpn={wwn})", flush=True)
-        with stage("the guest boots"):
-            vm.run(command, timeout=180)
-        inquiry = vm.run("nested-guest cmd guest inquiry").text.strip()
-        print(f"guest# dmesg | grep Direct-Access\n{inquiry}")
-        disks = python(vm, "import json, nested\nprint(json.dumps(nested.NestedGuest('guest').disks()))")
-        for disk in json.loads(disks.splitlines()[-1]):
-            print(f"guest: /dev/{disk['block']}, {int(disk['size']) >> 20} MiB, {disk['wwid']}")
-        got = vm.run(f"nested-guest cmd guest sum sda {READ_MIB}").text.strip()
-        print(f"\nhost's  sha256 of the first {READ_MIB} MiB of /dev/mapper/{name}: {wanted}")
-        print(f"guest's sha256 of the first {READ_MIB} MiB of /dev/sda:          {got}", flush=True)
-        if got != wanted or "LIO-ORG" not in inquiry:
-            raise LabError("the guest did not read what the host wrote")
-        say(f"    {elapsed():.0f} s in all")
-        print("demo: success: the guest read through vhost-scsi what the host wrote to the multipath map", flush=True)
-        return 0
+        walk(vm)
+    say(f"    {elapsed():.0f} s in all")
+    print("demo: success: the guest read through vhost-scsi what the host wrote to the multipath map", flush=True)
+    return 0
 
 
 def bench(lab: Lab, luns: int) -> int:
