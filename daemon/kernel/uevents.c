@@ -20,11 +20,9 @@
 
 typedef struct udev Udev;
 typedef struct udev_device UdevDevice;
-typedef struct udev_enumerate UdevEnumerate;
 typedef struct udev_monitor UdevMonitor;
 
 DEFINE_CLEANUP(UdevDevice *, udev_device_unref);
-DEFINE_CLEANUP(UdevEnumerate *, udev_enumerate_unref);
 
 /* How many paths of a multipath map work, as its last event about paths told. udev's database does not keep it, and the
  * next event of another kind does not bring it, so it is kept here. */
@@ -226,54 +224,48 @@ int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
 }
 
 int uevents_enumerate(Uevents *u) {
-        _cleanup_(udev_enumerate_unrefp) UdevEnumerate *e = NULL;
-        struct udev_list_entry *i;
+        _cleanup_closedir_ DIR *dir = NULL;
+        _cleanup_close_ int fd = -EBADF;
         int r;
 
-        e = udev_enumerate_new(u->udev);
-        if (!e)
+        /* The kernel's own list of numbers: libudev's enumerator would resolve each path once more than reading the device does. Paths
+         * that NVMe's own multipathing hides have no number. */
+        fd = openat(u->root_fd, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+        if (fd < 0)
                 return negative_errno();
 
-        r = udev_enumerate_add_match_subsystem(e, "block");
-        if (r < 0)
-                return r;
+        dir = fdopendir(fd);
+        if (!dir)
+                return negative_errno();
+        TAKE_FD(fd);
 
-        r = udev_enumerate_scan_devices(e);
-        if (r < 0)
-                return r;
-
-        udev_list_entry_foreach(i, udev_enumerate_get_list_entry(e)) {
-                _cleanup_free_ char *path = NULL;
+        for (;;) {
+                unsigned ma, mi;
                 Device *d = NULL;
-                dev_t devnum;
+                struct dirent *e;
+                int end = 0;
 
-                if (asprintf(&path, "%s/dev", udev_list_entry_get_name(i)) < 0) {
-                        path = NULL;
-                        return -ENOMEM;
-                }
-
-                r = sysfs_read_devnum(AT_FDCWD, path, &devnum);
-                if (r < 0)
-                        return r;
-
-                /* Paths that NVMe's own multipathing hides have no number. */
-                if (r == 0 || major(devnum) == 0)
+                errno = 0;
+                e = readdir(dir);
+                if (!e && errno != 0)
+                        return negative_errno();
+                if (!e)
+                        return 0;
+                if (sscanf(e->d_name, "%u:%u%n", &ma, &mi, &end) != 2 || e->d_name[end])
                         continue;
 
-                r = read_device(u, devnum, 0, &d);
+                r = read_device(u, makedev(ma, mi), 0, &d);
                 if (r == -ENOMEM)
                         return r;
                 if (r < 0) {
                         /* One that cannot be read must not hide the others. */
                         if (r != -ENODEV)
-                                log_warning_errno(r, "Cannot read block device %s", udev_list_entry_get_name(i));
+                                log_warning_errno(r, "Cannot read block device %s", e->d_name);
                         continue;
                 }
 
-                u->on_device(devnum, d, u->userdata);
+                u->on_device(makedev(ma, mi), d, u->userdata);
         }
-
-        return 0;
 }
 
 /* ---- the monitor ---- */
