@@ -233,6 +233,12 @@ class Bus:
             raise BusError(error, args[0] if args and isinstance(args[0], str) else "")
         return args
 
+    def answered(self, serial: int) -> bool:
+        """Whether `wait` would return at once."""
+        while serial not in self.answers and self._receive(0.0):
+            pass
+        return serial in self.answers
+
     def call(self, member: str, sig: str = "", *args: Any, timeout: float = 30, **to: Any) -> tuple:
         return self.wait(self.send(member, sig, *args, **to), timeout)
 
