@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/errno.h"
 #include "base/log.h"
 #include "engine/pass.h"
 #include "kernel/lio.h"
@@ -67,17 +68,28 @@ static void clean_up(Pass *p, const LunWant *want) {
                 (void) perform(p, &plan, &ignored);
 }
 
+/* The instance that the backstore has open, asked of the kernel itself: what the daemon missed or misread is no reason to take a disk from
+ * a guest. */
+static bool is_gone(Pass *p, const LunSeen *seen) {
+        uint64_t diskseq;
+        int r;
+
+        if (seen->devnum == 0)
+                return true;
+
+        r = cfs_block_diskseq(p->cfs, seen->devnum, &diskseq);
+        return errno_is_device_absent(r) || (r >= 0 && seen->diskseq != 0 && diskseq != seen->diskseq);
+}
+
 /* What a look found, in the report's words. */
 static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *report) {
-        char place[512];
+        bool theirs = plan_backstore_is_theirs(seen);
 
-        snprintf(place, sizeof place, "core/iblock_%u/%s", want->hba, want->name);
-
-        /* A link to somebody else's backstore is not ours, so nothing of ours is there. */
-        report->up = streq_ptr(seen->link_target, place);
-        report->backstore = seen->backstore_dir;
-        report->present = report->up || (seen->dir && !seen->link) || (!want->others && seen->backstore_dir) ||
-                          (!want->others && seen->hba_dir && !seen->hba_others);
+        /* What is somebody else's does not count: nothing will be done about it. */
+        report->up = seen->link && !plan_link_is_theirs(want, seen);
+        report->backstore = seen->backstore_dir && !theirs;
+        report->present = report->up || (seen->dir && !seen->link) || (!want->others && report->backstore) ||
+                          (!want->others && seen->hba_dir && !seen->hba_others && !theirs);
         report->devnum = seen->devnum;
         report->diskseq = seen->diskseq;
 }
@@ -85,11 +97,13 @@ static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *repo
 /* What is there when every step of the plan went well: the kernel said so, and a second look at each LUN would double the cost of a
  * restore. */
 static void fill_done(const LunWant *want, const LunSeen *before, const Plan *plan, PassReport *report) {
+        bool same = want->others && before->enabled;    /* the other LUNs' instance, whatever the source means now */
+
         report->up = plan->steps[plan->n - 1].op == STEP_SYMLINK;
         report->present = report->up;
         report->backstore = report->up || (want->others && before->backstore_dir);
-        report->devnum = report->up ? want->devnum : report->backstore ? before->devnum : 0;
-        report->diskseq = report->up ? want->diskseq : report->backstore ? before->diskseq : 0;
+        report->devnum = same ? before->devnum : report->up ? want->devnum : 0;
+        report->diskseq = same ? before->diskseq : report->up ? want->diskseq : 0;
 }
 
 static void run_lun(Pass *p, const PassLun *l) {
@@ -106,6 +120,8 @@ static void run_lun(Pass *p, const PassLun *l) {
         }
 
         r = lio_observe_lun(p->cfs, &want, &before);
+        if (r >= 0 && want.gone && before.enabled)
+                want.gone = is_gone(p, &before);
         if (r >= 0 && !want.wanted && before.dir && p->attached && !l->force) {
                 report.attached = true;
                 r = -EBUSY;

@@ -19,7 +19,9 @@ static uint64_t retry_at(Engine *e, unsigned failures) {
 }
 
 static void describe(const PassReport *report, char *ret, size_t size) {
-        if (report->path[0] == 0)
+        if (report->path[0] == 0 && report->error == -EADDRINUSE)
+                snprintf(ret, size, "The LUN's place in configfs is taken by somebody else");
+        else if (report->path[0] == 0)
                 snprintf(ret, size, "Cannot look at configfs: %s", strerror(-report->error));
         else if (report->op == STEP_VERIFY)
                 snprintf(ret, size, "%s: the device that was opened is not the one that was meant (%s)", report->path, report->value);
@@ -106,7 +108,7 @@ static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
                 lun_set_error(l, refusal_short_name(REFUSAL_IN_USE), "A guest is attached; the LUN goes when it stops, or by force");
         else if (is_device_busy(report))
                 lun_set_error(l, refusal_short_name(REFUSAL_DEVICE_BUSY), "The device is in use by somebody else: the kernel could not open it alone");
-        else if (report->taken)
+        else if (report->taken || (report->error == -EADDRINUSE && report->path[0] == 0))
                 lun_set_error(l, refusal_short_name(REFUSAL_LUN_CONFLICT), "The LUN's place in configfs is taken by somebody else");
         else
                 lun_set_error(l, refusal_short_name(REFUSAL_KERNEL), text);
@@ -148,6 +150,11 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 LIST_FOREACH(&b->luns, other, Lun, backstore_link)
                         if (other != l && (other->wanted != other->linked))
                                 registry_mark_lun(&e->registry, other);
+
+        /* After a start the first look tells which instance is open; its removal was news before us. */
+        if (instance && l->wanted && report->error >= 0 &&
+            lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq)))
+                registry_mark_lun(&e->registry, l);
 
         if (!l->wanted && !l->present && report->error >= 0) {
                 bool last = t->n_luns == 1 && !t->wanted;

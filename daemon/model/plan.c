@@ -182,13 +182,14 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
                         ADD(r, p, STEP_WRITE, "readonly=1", "core/iblock_%u/%s/control", want->hba, want->name);
                 ADD(r, p, STEP_WRITE, want->link, "core/iblock_%u/%s/udev_path", want->hba, want->name);
                 ADD(r, p, STEP_WRITE, "1", "core/iblock_%u/%s/enable", want->hba, want->name);
-                ADD(r, p, STEP_VERIFY, mark, "core/iblock_%u/%s/info", want->hba, want->name);
         }
 
         /* With another LUN on it, it is exported, and these were set before. */
         if (want->others && seen->enabled)
                 return r;
 
+        /* One that is enabled already may have been so by a pass that died before it looked. */
+        ADD(r, p, STEP_VERIFY, mark, "core/iblock_%u/%s/info", want->hba, want->name);
         if (!streq_ptr(seen->serial, want->serial))
                 ADD(r, p, STEP_WRITE, want->serial, "core/iblock_%u/%s/wwn/vpd_unit_serial", want->hba, want->name);
 
@@ -201,26 +202,55 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
         return r;
 }
 
+bool plan_backstore_is_theirs(const LunSeen *seen) {
+        uint64_t diskseq;
+        dev_t devnum;
+
+        return seen->enabled && !plan_parse_mark(seen->alias, &diskseq, &devnum);
+}
+
+bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
+        _cleanup_free_ char *place = NULL;
+
+        if (!seen->link)
+                return false;
+
+        return asprintf(&place, "core/iblock_%u/%s", want->hba, want->name) < 0 || !streq_ptr(seen->link_target, place) ||
+               plan_backstore_is_theirs(seen);
+}
+
+/* What is somebody else's stays; the rest is ours to take away, whatever stands beside it. */
 static int plan_lun_down(const LunWant *want, const LunSeen *seen, Plan *p) {
+        bool keep_lun = plan_link_is_theirs(want, seen), keep_backstore = want->others || plan_backstore_is_theirs(seen);
         int r = 0;
 
-        if (seen->link)
+        if (seen->link && !keep_lun)
                 ADD(r, p, STEP_UNLINK, NULL, "vhost/%s/tpgt_1/lun/lun_%u/%s", want->wwn, want->number, seen->link);
-        if (seen->dir)
+        if (seen->dir && !keep_lun)
                 ADD(r, p, STEP_RMDIR, NULL, "vhost/%s/tpgt_1/lun/lun_%u", want->wwn, want->number);
-        if (seen->backstore_dir && !want->others)
+        if (seen->backstore_dir && !keep_backstore)
                 ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u/%s", want->hba, want->name);
-        if (seen->hba_dir && !seen->hba_others && !want->others)
+        if (seen->hba_dir && !seen->hba_others && !keep_backstore)
                 ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u", want->hba);
 
         return r;
 }
 
+/* Enabled on another instance than the source means now, and not linked yet: a pass died, and the device was replaced meanwhile. No guest
+ * has seen it, and none should. */
+static bool backstore_is_stale(const LunWant *want, const LunSeen *seen) {
+        uint64_t diskseq;
+        dev_t devnum;
+
+        if (!want->usable || want->others || seen->link || !seen->enabled || !plan_parse_mark(seen->alias, &diskseq, &devnum))
+                return false;
+
+        return diskseq != want->diskseq || devnum != want->devnum;
+}
+
 int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
         _cleanup_free_ char *place = NULL;
         LunSeen after = *seen;
-        uint64_t diskseq;
-        dev_t devnum;
         size_t n = p->n;
         int r = 0;
 
@@ -229,14 +259,11 @@ int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
 
         /* The store says what we wanted, not that nobody came before us: a link to another backstore is somebody else's, and so is an
          * enabled backstore of our name without our mark. */
-        if (seen->link && !streq_ptr(seen->link_target, place))
-                return want->wanted ? -EADDRINUSE : 0;
-        if (seen->enabled && !plan_parse_mark(seen->alias, &diskseq, &devnum))
-                return want->wanted ? -EADDRINUSE : 0;
-        if (seen->hba_others && !seen->backstore_dir && want->wanted)
+        if (want->wanted && (plan_link_is_theirs(want, seen) || plan_backstore_is_theirs(seen) ||
+                             (seen->hba_others && !seen->backstore_dir)))
                 return -EADDRINUSE;
 
-        if (!want->wanted || (want->gone && seen->enabled)) {
+        if (!want->wanted || (want->gone && seen->enabled) || backstore_is_stale(want, seen)) {
                 r = plan_lun_down(want, seen, p);
                 /* What is there when the steps above are done. */
                 after = (LunSeen) {

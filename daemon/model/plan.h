@@ -94,6 +94,10 @@ int plan_target_down(const TargetWant *want, const TargetSeen *seen, Plan *p);
 /* -EADDRINUSE: the HBA directory or the LUN's directory is somebody else's; nothing was added. */
 int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p);
 
+/* What stands in the LUN's places and is not ours: nothing of it is touched, up or down. */
+bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen);
+bool plan_backstore_is_theirs(const LunSeen *seen);
+
 /* The text that is written to a backstore's alias: who made it, and of which device instance. */
 int plan_mark(uint64_t diskseq, dev_t devnum, char **ret);
 /* Reads it. false: not ours. */
