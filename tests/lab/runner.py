@@ -6,12 +6,20 @@
 """
 import importlib
 import json
+import signal
 import sys
 import time
 import traceback
 import unittest
 
 import labkit
+
+
+TEST_TIMEOUT = 300
+
+
+def too_long(*_: object) -> None:
+    raise AssertionError(f"the test is not over in {TEST_TIMEOUT} s")
 
 
 class LineResult(unittest.TestResult):
@@ -29,6 +37,7 @@ class LineResult(unittest.TestResult):
     def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
         self.begin = time.monotonic()
+        signal.alarm(TEST_TIMEOUT)
 
     def problem(self, test: unittest.TestCase, err) -> None:
         if test not in self.bad:
@@ -51,6 +60,7 @@ class LineResult(unittest.TestResult):
             self.problem(test, err)
 
     def stopTest(self, test: unittest.TestCase) -> None:
+        signal.alarm(0)
         if test not in self.bad:
             self.passed.append(self.title(test))
             print(f"  ok    {self.title(test)}  {time.monotonic() - self.begin:.1f} s", flush=True)
@@ -75,6 +85,7 @@ def crashes() -> list[str]:
 
 def main(argv: list[str]) -> int:
     result = LineResult()
+    signal.signal(signal.SIGALRM, too_long)
     for name in argv[1:]:
         before = len(crashes())
         load(name).run(result)

@@ -59,7 +59,7 @@ def run_guest_suite(vm: Vm, name: str) -> tuple[list[str], list[str]]:
         vm.run(["python3", f"/{LIB}/runner.py", "/run/lab-result", name], timeout=SUITE_TIMEOUT, check=False, echo=True)
         result = json.loads(vm.run(["cat", "/run/lab-result"]).text)
     except (LabError, json.JSONDecodeError) as e:
-        failure = f"{e}\nthe console ends so:\n{vm.console_tail()}"
+        failure = f"{e}\n{host_diagnostics(vm)}\nthe console ends so:\n{vm.console_tail()}"
         result = {"passed": [], "failed": [f"{name}: the suite did not finish"]}
     if failure:
         print(f"  FAIL  {name}: {failure}", flush=True)

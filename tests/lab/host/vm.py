@@ -18,7 +18,7 @@ from host.stages import LabError, stage
 
 MEMORY = 3072
 BOOT_TIMEOUT = 240
-CMDLINE = ("root=/dev/vda rw console=ttyS0 mitigations=off quiet loglevel=4 panic=0 oops=panic net.ifnames=0 "
+CMDLINE = ("root=/dev/vda rw console=ttyS0 mitigations=off quiet loglevel=5 panic=0 oops=panic net.ifnames=0 "
            "systemd.show_status=0")
 _libc = ctypes.CDLL(None, use_errno=True)
 
