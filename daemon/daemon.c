@@ -10,6 +10,7 @@
 #include "bus/publish.h"
 #include "daemon.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/autoexport.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -63,6 +64,14 @@ static int start_model(Engine *e, const char *state_dir) {
         r = store_load(e->store, &e->registry);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the state directory %s", state_dir);
+
+        r = removed_new(state_dir, &e->removed);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read what was removed by hand in %s", state_dir);
+
+        r = autoexport_new(&e->autoexport);
+        if (r < 0)
+                return log_oom();
 
         return 0;
 }
@@ -180,8 +189,11 @@ int daemon_start(Daemon *d, const char *state_dir) {
                 r = start_devices(e);
         if (r >= 0)
                 r = first_look(e);
-        if (r >= 0)
+        if (r >= 0) {
+                /* Not earlier: what others export has been seen now. */
+                autoexport_sweep(e);
                 r = start_bus(d);
+        }
         if (r < 0)
                 return r;
 
@@ -220,6 +232,8 @@ void daemon_done(Daemon *d) {
         uevents_free(e->uevents);
         registry_done(&e->registry);
         inventory_free(e->inventory);
+        autoexport_free(e->autoexport);
+        removed_free(e->removed);
         store_free(e->store);
         cfs_free(e->cfs);
         fabric_done(&e->fabric);

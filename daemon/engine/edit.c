@@ -6,6 +6,7 @@
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/survey.h"
+#include "engine/tombstone.h"
 
 static int check_generation(Engine *e, const EditOptions *o, Refusal *refusal) {
         if (o->has_generation && o->generation != e->registry.generation)
@@ -22,7 +23,7 @@ static int check_ours(const Target *t, Refusal *refusal) {
         return 0;
 }
 
-static int save(Engine *e, Target *t, Refusal *refusal) {
+int edit_store(Engine *e, Target *t, Refusal *refusal) {
         int r = store_save(e->store, t);
 
         if (r < 0)
@@ -152,12 +153,13 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
                 return r;
         }
 
-        r = save(e, t, refusal);
+        r = o->common.later ? 0 : edit_store(e, t, refusal);
         if (r < 0) {
                 registry_remove_target(&e->registry, t);
                 return r;
         }
 
+        t->revived = tombstone_clear(e, t->wwn);
         registry_mark_target(&e->registry, t);
         *ret = t;
         return 0;
@@ -177,6 +179,10 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
         if (o->dry_run)
                 return 0;
 
+        r = tombstone_set_target(e, t, refusal);
+        if (r < 0)
+                return r;
+
         if (t->wanted || (o->force && !t->force)) {
                 t->force = t->force || o->force;
                 t->wanted = false;
@@ -185,7 +191,7 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
                         t->luns[i]->wanted = false;
                 }
 
-                r = save(e, t, refusal);
+                r = edit_store(e, t, refusal);
                 if (r < 0) {
                         t->wanted = true;
                         t->force = force;
@@ -222,7 +228,7 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
 
         old = TAKE_PTR(t->label);
         t->label = strdup(label);
-        r = t->label ? save(e, t, refusal) : -ENOMEM;
+        r = t->label ? edit_store(e, t, refusal) : -ENOMEM;
         if (r < 0) {
                 free(t->label);
                 t->label = TAKE_PTR(old);
@@ -287,13 +293,13 @@ static int check_device(Engine *e, const Device *d, const LunOptions *o, Refusal
         _cleanup_(mounts_freep) Mounts *mounts = NULL;
         int r;
 
-        r = mounts_new(&mounts);
+        r = o->mounts ? 0 : mounts_new(&mounts);
         if (r == -ENOMEM)
                 return r;
         if (r < 0)
                 return refuse(refusal, REFUSAL_NOT_READY, "Cannot tell what is mounted: %s", strerror(-r));
 
-        r = survey_device(e, d, mounts, &s);
+        r = survey_device(e, d, o->mounts ?: mounts, &s);
         if (r < 0)
                 return r;
 
@@ -418,12 +424,14 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                 return r;
 
         l->present = true;
-        r = save(e, t, refusal);
+        l->origin = o->origin;
+        r = o->common.later ? 0 : edit_store(e, t, refusal);
         if (r < 0) {
                 registry_remove_lun(&e->registry, l);
                 return r;
         }
 
+        l->revived = o->origin != LUN_UDEV && tombstone_clear_source(e, text);
         t->retry_at = 0;        /* a caller does not wait for the next try of what failed before */
         return 0;
 }
@@ -445,10 +453,14 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         if (o->dry_run)
                 return 0;
 
+        r = tombstone_set_lun(e, l, refusal);
+        if (r < 0)
+                return r;
+
         if (wanted || (o->force && !force)) {
                 l->wanted = false;
                 l->force = force || o->force;
-                r = save(e, t, refusal);
+                r = edit_store(e, t, refusal);
                 if (r < 0) {
                         l->wanted = wanted;
                         l->force = force;
@@ -474,6 +486,8 @@ static int save_anyway(Engine *e, Target *t) {
 }
 
 int edit_undo_create(Engine *e, Target *t) {
+        if (t->revived)
+                tombstone_restore(e, t->wwn);
         t->wanted = false;
         t->force = true;
         for (size_t i = 0; i < t->n_luns; i++) {
@@ -507,6 +521,9 @@ int edit_undo_destroy(Engine *e, Target *t) {
 }
 
 int edit_undo_add_lun(Engine *e, Lun *l) {
+        if (l->revived)
+                tombstone_restore(e, l->backstore->source);
+
         /* No guest can have seen it. */
         l->wanted = false;
         l->force = true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/request.h"
+#include "kernel/mounts.h"
 
 /* Changes of what is wanted: refused, or stored. Each looks at everything first and changes nothing when it refuses. All return 0,
  * REFUSED with *refusal set, or -ENOMEM. The kernel's part is a pass that the marks cause. Memory equals disk at every return. */
@@ -12,6 +13,7 @@ typedef struct EditOptions {
         bool has_generation;
         uint64_t generation;
         uint64_t timeout;       /* µs, UINT64_MAX: none */
+        bool later;             /* not stored yet: the caller does that next, once for many, with edit_store() */
 } EditOptions;
 
 typedef struct CreateOptions {
@@ -31,6 +33,8 @@ typedef struct LunOptions {
         const char *name;
         const char *serial;
         char **attributes;      /* "name=value", checked here */
+        LunOrigin origin;
+        const Mounts *mounts;   /* NULL: looked at now */
 } LunOptions;
 
 /* wwn "": generated, or from options->seed. *ret_existing: if_absent found it. dry_run: *ret is NULL and ret_wwn holds the name. */
@@ -42,6 +46,9 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
 /* ret_number: also on a dry run. */
 int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal);
 int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
+
+/* Stores what was changed with EditOptions.later. If it is refused, the caller takes that back in the registry. */
+int edit_store(Engine *e, Target *t, Refusal *refusal);
 
 /* Taking back what failed in the kernel. Best effort in the store: what cannot be stored stays wanted (or unwanted) in memory as well. */
 int edit_undo_create(Engine *e, Target *t);

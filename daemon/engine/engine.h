@@ -9,6 +9,7 @@
 #include "kernel/uevents.h"
 #include "model/inventory.h"
 #include "model/registry.h"
+#include "store/removed.h"
 #include "store/store.h"
 
 /* What the files of this floor share: the model, and the doors to the outside world. Made and wired by daemon.c. */
@@ -18,6 +19,8 @@ typedef struct Engine {
         Registry registry;
         Inventory *inventory;
         Store *store;
+        RemovedList *removed;   /* what rules may not bring back */
+        struct Autoexport *autoexport;  /* what rules wish (engine/autoexport.h) */
         Cfs *cfs;
         Uevents *uevents;       /* NULL in unit tests */
         Fabric fabric;

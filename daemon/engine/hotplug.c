@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
+#include "engine/autoexport.h"
 #include "engine/hotplug.h"
 
 /* One predicate for "the model asks for a pass": up, when it is down and its device is usable; down, when its instance is gone. Failing
@@ -45,6 +46,7 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
                 old = inventory_take(e->inventory, devnum);
                 if (old)
                         hotplug_mark_device(e, old);
+                autoexport_forget(e, devnum);
                 return;
         }
 
@@ -55,6 +57,7 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
                 return;
         }
 
+        autoexport_mark(e, device);
         if (change == INVENTORY_SAME)
                 return;
 
@@ -80,6 +83,7 @@ int hotplug_enumerate(Engine *e) {
                 if (!gone)
                         return 0;
                 hotplug_mark_device(e, gone);
+                autoexport_forget(e, gone->devnum);
         }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
+#include "engine/autoexport.h"
 #include "engine/foreign.h"
 #include "engine/queue.h"
 #include "engine/settle.h"
@@ -27,6 +28,9 @@ static int on_post(sd_event_source *source, void *userdata) {
         uint64_t now = engine_now(e);
         Target *t;
         int r;
+
+        if (e->running)
+                autoexport_sweep(e);
 
         if (e->survey_wanted && !e->survey) {
                 e->survey_wanted = false;
@@ -100,7 +104,7 @@ void queue_retry_by(Engine *e, uint64_t at) {
 bool queue_is_idle(const Engine *e) {
         const Target *t;
 
-        if (e->n_passes > 0 || e->survey || e->survey_wanted)
+        if (autoexport_is_pending(e) || e->n_passes > 0 || e->survey || e->survey_wanted)
                 return false;
 
         LIST_FOREACH(&e->registry.queued, t, const Target, queue_link)

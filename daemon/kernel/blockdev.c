@@ -24,6 +24,9 @@ const char *const blockdev_property_names[_BLOCKDEV_PROPERTY_MAX] = {
         [BLOCKDEV_ID_SERIAL] = "ID_SERIAL",
         [BLOCKDEV_ID_WWN] = "ID_WWN",
         [BLOCKDEV_VHOSTSCSI_IGNORE] = "VHOSTSCSI_IGNORE",
+        [BLOCKDEV_VHOSTSCSI_LUN] = "VHOSTSCSI_LUN",
+        [BLOCKDEV_VHOSTSCSI_READONLY] = "VHOSTSCSI_READONLY",
+        [BLOCKDEV_VHOSTSCSI_TARGET] = "VHOSTSCSI_TARGET",
 };
 
 static bool property_is(const BlockdevFacts *f, BlockdevProperty p, const char *value) {
@@ -277,6 +280,36 @@ static int read_names(int dirfd, const BlockdevFacts *f, Device *d) {
         return identity_apply(d, &identity);
 }
 
+/* Kept as it stands: what it means, and whether it means anything, model/wish.h says. */
+static int read_wish(int dirfd, const BlockdevFacts *f, Device *d) {
+        const struct {
+                BlockdevProperty property;
+                char **value;
+        } wishes[] = {
+                { BLOCKDEV_VHOSTSCSI_TARGET, &d->wish_target },
+                { BLOCKDEV_VHOSTSCSI_LUN, &d->wish_number },
+                { BLOCKDEV_VHOSTSCSI_READONLY, &d->wish_readonly },
+        };
+        int r;
+
+        /* An older instance's properties are nobody's wish for this one. */
+        if (!d->initialized || isempty(f->properties[BLOCKDEV_VHOSTSCSI_TARGET]))
+                return 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(wishes); i++)
+                if (!isempty(f->properties[wishes[i].property])) {
+                        *wishes[i].value = strdup(f->properties[wishes[i].property]);
+                        if (!*wishes[i].value)
+                                return -ENOMEM;
+                }
+
+        if (!f->partition)
+                return 0;
+
+        r = sysfs_read_devnum(dirfd, "../dev", &d->disk);
+        return r < 0 ? r : 0;
+}
+
 /* The directory is empty as soon as the device is removed. */
 static int is_still_there(int dirfd, dev_t devnum) {
         dev_t now;
@@ -311,6 +344,8 @@ int blockdev_read(int dirfd, const BlockdevFacts *facts, Device **ret) {
                 r = read_path_of(dirfd, facts, d);
         if (r >= 0)
                 r = read_model(dirfd, facts, d);
+        if (r >= 0)
+                r = read_wish(dirfd, facts, d);
         if (r < 0)
                 return r;
 

@@ -21,6 +21,9 @@ typedef enum BlockdevProperty {
         BLOCKDEV_ID_SERIAL,
         BLOCKDEV_ID_WWN,
         BLOCKDEV_VHOSTSCSI_IGNORE,
+        BLOCKDEV_VHOSTSCSI_LUN,
+        BLOCKDEV_VHOSTSCSI_READONLY,
+        BLOCKDEV_VHOSTSCSI_TARGET,
         _BLOCKDEV_PROPERTY_MAX,
 } BlockdevProperty;
 

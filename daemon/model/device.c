@@ -23,12 +23,16 @@ Device *device_free(Device *d) {
         free(d->dm_name);
         free(d->path_of);
         free(d->model);
+        free(d->wish_target);
+        free(d->wish_number);
+        free(d->wish_readonly);
         free(d);
         return NULL;
 }
 
 bool device_equal(const Device *a, const Device *b) {
         return a->devnum == b->devnum &&
+                a->disk == b->disk &&
                 a->kind == b->kind &&
                 streq_ptr(a->name, b->name) &&
                 streq_ptr(a->node, b->node) &&
@@ -38,6 +42,9 @@ bool device_equal(const Device *a, const Device *b) {
                 streq_ptr(a->dm_name, b->dm_name) &&
                 streq_ptr(a->path_of, b->path_of) &&
                 streq_ptr(a->model, b->model) &&
+                streq_ptr(a->wish_target, b->wish_target) &&
+                streq_ptr(a->wish_number, b->wish_number) &&
+                streq_ptr(a->wish_readonly, b->wish_readonly) &&
                 a->diskseq == b->diskseq &&
                 a->size == b->size &&
                 a->block_size == b->block_size &&

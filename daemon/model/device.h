@@ -43,6 +43,7 @@ typedef enum DeviceHealth {
 
 typedef struct Device {
         dev_t devnum;
+        dev_t disk;             /* partitions: the whole disk's number; 0: not known */
         DeviceKind kind;
         char *name;             /* kernel name: sdb, dm-3, nvme0n1p1 */
         char *node;             /* /dev/… of the kernel name */
@@ -52,6 +53,9 @@ typedef struct Device {
         char *dm_name;          /* maps only */
         char *path_of;          /* paths only: the map's dm name, "" when it is not known (yet) */
         char *model;            /* for people; may be NULL */
+        char *wish_target;      /* what a udev rule asks for, as it stands there (model/wish.h); NULL: nothing */
+        char *wish_number;
+        char *wish_readonly;
         uint64_t diskseq;       /* the kernel's instance number, 0 if it has none */
         uint64_t size;          /* bytes */
         uint32_t block_size;    /* logical, bytes */

@@ -51,6 +51,7 @@ typedef struct Lun {
         bool wanted;            /* false: to be taken down; the entry stays until the kernel is clean */
         bool force;             /* of an unwanted one: even while a guest is attached */
         bool with_target;       /* of an unwanted one: it goes because its target does; not stored */
+        bool revived;           /* adding it took back a removal by hand (store/removed.h); not stored */
         bool finished;          /* the kernel is clean: no longer written to the file; not stored */
         struct json_object *unknown;    /* keys of the file that this version does not know; kept */
 

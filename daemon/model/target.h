@@ -43,6 +43,7 @@ struct Target {
         char nexus[WWN_SIZE];
         bool wanted;
         bool force;
+        bool revived;           /* making it took back a removal by hand (store/removed.h); not stored */
         struct json_object *unknown;
 
         Lun **luns;             /* sorted by number */

@@ -7,6 +7,7 @@
 
 #include "base/fileio.h"
 #include "engine-fixture.h"
+#include "engine/autoexport.h"
 #include "engine/edit.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
@@ -30,6 +31,8 @@ static void start(Fixture *f) {
         g_assert_nonnull(e->inventory);
         g_assert_cmpint(store_new(f->state_dir, &e->store), >=, 0);
         g_assert_cmpint(store_load(e->store, &e->registry), >=, 0);
+        g_assert_cmpint(removed_new(f->state_dir, &e->removed), >=, 0);
+        g_assert_cmpint(autoexport_new(&e->autoexport), >=, 0);
         g_assert_cmpint(cfs_new(0, &e->cfs), >=, 0);
         g_assert_cmpint(queue_start(e), >=, 0);
         e->running = true;
@@ -44,6 +47,8 @@ static void stop(Fixture *f) {
         queue_stop(e);
         registry_done(&e->registry);
         inventory_free(e->inventory);
+        autoexport_free(e->autoexport);
+        removed_free(e->removed);
         store_free(e->store);
         cfs_free(e->cfs);
         sd_event_unref(e->event);

@@ -203,6 +203,47 @@ static void test_kinds(Sys *s, const void *data) {
         }
 }
 
+/* A rule's wish: as it stands there, of this instance only, with the disk of a partition. */
+static void test_wish(Sys *s, const void *data) {
+        BlockdevFacts f = {
+                .devnum = makedev(8, 0), .name = "sda", .node = "/dev/sda", .initialized = true, .valid_paths = -1,
+                .properties = {
+                        [BLOCKDEV_VHOSTSCSI_TARGET] = "seed:a b\n",
+                        [BLOCKDEV_VHOSTSCSI_LUN] = "-1",
+                        [BLOCKDEV_VHOSTSCSI_READONLY] = "",
+                },
+        };
+        _cleanup_(device_freep) Device *wished = NULL, *stale = NULL, *none = NULL, *partition = NULL;
+
+        sys_add_disk(s, "sda", "8:0", "14");
+        wished = read_back(s, &f);
+        g_assert_cmpstr(wished->wish_target, ==, "seed:a b\n");
+        g_assert_cmpstr(wished->wish_number, ==, "-1");
+        g_assert_null(wished->wish_readonly);
+        g_assert_cmpuint(wished->disk, ==, 0);
+
+        f.event_diskseq = 13;
+        stale = read_back(s, &f);
+        g_assert_null(stale->wish_target);
+        g_assert_false(device_equal(wished, stale));
+
+        f.event_diskseq = 0;
+        f.properties[BLOCKDEV_VHOSTSCSI_TARGET] = "";
+        none = read_back(s, &f);
+        g_assert_null(none->wish_target);
+        g_assert_null(none->wish_number);
+
+        sys_add(s, "sda/sda1", "8:1", "1024");
+        f.devnum = makedev(8, 1);
+        f.name = "sda1";
+        f.node = "/dev/sda1";
+        f.partition = true;
+        f.properties[BLOCKDEV_VHOSTSCSI_TARGET] = "naa.5001405aaaaaaaaa";
+        partition = read_back(s, &f);
+        g_assert_cmpstr(partition->wish_target, ==, "naa.5001405aaaaaaaaa");
+        g_assert_cmpuint(partition->disk, ==, makedev(8, 0));
+}
+
 static void test_nvme(Sys *s, const void *data) {
         BlockdevFacts f = {
                 .devnum = makedev(259, 0), .name = "nvme0n1", .node = "/dev/nvme0n1", .initialized = true, .valid_paths = -1,
@@ -476,6 +517,7 @@ int main(int argc, char *argv[]) {
                 { "/blockdev/kinds", test_kinds },
                 { "/blockdev/nvme", test_nvme },
                 { "/blockdev/partition", test_partition },
+                { "/blockdev/wish", test_wish },
                 { "/blockdev/path", test_path },
                 { "/blockdev/multipath", test_multipath },
                 { "/blockdev/map", test_map },
