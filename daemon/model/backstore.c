@@ -39,6 +39,11 @@ Backstore *backstore_free(Backstore *b) {
         return NULL;
 }
 
+bool backstore_agrees(const Backstore *a, const Backstore *b) {
+        return a->hba == b->hba && streq(a->name, b->name) && streq(a->serial, b->serial) && a->readonly == b->readonly &&
+               strv_equal(a->attributes, b->attributes);
+}
+
 int backstore_default_name(const char *source, char **ret) {
         uint8_t digest[SHA256_DIGEST_LENGTH];
         SHA2_CTX c;

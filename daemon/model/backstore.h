@@ -13,6 +13,8 @@
 #define BACKSTORE_NAME_MAX 64   /* our limit for names that an admin gives; the guest sees the first 16 bytes as model (facts 1.9) */
 #define BACKSTORE_SERIAL_MAX 64
 #define BACKSTORE_HBA_NONE UINT32_MAX
+/* It is a directory's name; the kernel takes 11 digits (facts 1.12), but the table of those in use is not for that. */
+#define BACKSTORE_HBA_MAX 1048575U
 
 typedef struct Backstore {
         /* Intent, stored with each LUN. */
@@ -39,6 +41,9 @@ typedef struct Backstore {
 Backstore *backstore_new(const char *source);
 Backstore *backstore_free(Backstore *b);                        /* returns NULL; no LUN may stand on it */
 DEFINE_CLEANUP(Backstore *, backstore_free);
+
+/* Two descriptions of one source: is it the same backstore by all that is stored of it? */
+bool backstore_agrees(const Backstore *a, const Backstore *b);
 
 /* "d-" and 12 hex digits of the SHA-256 of the source. */
 int backstore_default_name(const char *source, char **ret);

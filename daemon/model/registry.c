@@ -3,8 +3,6 @@
 
 #define HBA_OURS 1U
 #define HBA_FOREIGN 2U
-/* An HBA number is a directory's name; the kernel takes 11 digits (facts 1.12), but a table of them all is not for that. */
-#define HBA_MAX 1048575U
 
 int registry_init(Registry *r, uint64_t generation) {
         *r = (Registry) { .generation = generation };
@@ -61,7 +59,7 @@ bool registry_has_backstore_name(const Registry *r, const char *name) {
 }
 
 static int hba_set(Registry *r, uint32_t hba, uint8_t bit) {
-        if (hba > HBA_MAX)
+        if (hba > BACKSTORE_HBA_MAX)
                 return -ERANGE;
 
         if (hba >= r->n_hbas) {
@@ -160,12 +158,6 @@ void registry_put_backstore(Registry *r, Backstore *b) {
 
         forget_backstore(r, b);
         backstore_free(b);
-}
-
-/* Is b, alone with l on it, the same backstore as the known one? */
-static bool backstore_agrees(const Backstore *known, const Backstore *b) {
-        return known->hba == b->hba && streq(known->name, b->name) && streq(known->serial, b->serial) &&
-               known->readonly == b->readonly;
 }
 
 int registry_add_target(Registry *r, Target *t, uint32_t *ret_lun) {

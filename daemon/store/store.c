@@ -90,6 +90,10 @@ int store_remove(Store *s, const char *wwn) {
 static void set_aside(Store *s, Registry *r, const char *name, const char *wwn, const char *why, bool rename_it) {
         char bad[WWN_SIZE + sizeof SUFFIX BAD];
 
+        /* One that was set aside before is evidence as well: then this one keeps its name, and is refused again next time. */
+        snprintf(bad, sizeof bad, "%s" BAD, name);
+        rename_it = rename_it && faccessat(s->targets_fd, bad, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+
         log_error("The state of target %s cannot be used: %s. Nothing of that target is touched%s.", wwn, strempty(why),
                   rename_it ? "; its file is kept with the suffix .bad" : "");
 
@@ -99,7 +103,6 @@ static void set_aside(Store *s, Registry *r, const char *name, const char *wwn, 
         if (!rename_it)
                 return;
 
-        snprintf(bad, sizeof bad, "%s" BAD, name);
         if (renameat(s->targets_fd, name, s->targets_fd, bad) < 0)
                 log_warning_errno(negative_errno(), "Cannot rename %s to %s", name, bad);
 }
@@ -194,6 +197,11 @@ int store_load(Store *s, Registry *r) {
 
                 /* Set aside by an earlier start, and nobody has mended it since. */
                 if (streq(*n + WWN_SIZE - 1, SUFFIX BAD)) {
+                        if (registry_target(r, wwn)) {
+                                log_notice("Ignoring %s: there is a good %s" SUFFIX " beside it", *n, wwn);
+                                continue;
+                        }
+
                         k = strv_extend(&r->bad, wwn);
                         if (k < 0)
                                 return k;

@@ -3,6 +3,7 @@
 #include <json-c/json.h>
 #include <stdarg.h>
 
+#include "base/map.h"
 #include "base/parse.h"
 #include "model/source.h"
 #include "store/target-json.h"
@@ -43,6 +44,11 @@ static const char *get_string(Json *o, const char *key) {
 
         s = json_object_get_string(v);
         return strlen(s) == (size_t) json_object_get_string_len(v) ? s : NULL;
+}
+
+/* Only what goes may go by force: kept beside what is wanted, it would take a disk from a guest at some later removal. */
+static bool force_is_stray(bool wanted, bool force) {
+        return wanted && force;
 }
 
 /* Absent: the value that is there already. */
@@ -124,13 +130,24 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
         return 0;
 }
 
-static int parse_lun(Json *o, Target *t, char **ret_why) {
+/* What the LUNs parsed so far stand on. */
+typedef struct Known {
+        Map *backstores;        /* source -> Backstore */
+        uint8_t *hbas;          /* a byte for each number */
+} Known;
+
+static void known_done(Known *k) {
+        map_free(k->backstores);
+        free(k->hbas);
+}
+
+static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         _cleanup_(backstore_freep) Backstore *made = NULL;
         _cleanup_(lun_freep) Lun *l = NULL;
         const char *source, *name, *serial, *origin;
         _cleanup_free_ char *canonical = NULL;
         uint32_t number, hba;
-        Backstore *b = NULL;
+        Backstore *b;
         SourceKind kind;
         int r;
 
@@ -149,41 +166,43 @@ static int parse_lun(Json *o, Target *t, char **ret_why) {
                 return refuse(ret_why, "LUN %" PRIu32 " has no proper name", number);
         if (!serial || !backstore_serial_is_valid(serial))
                 return refuse(ret_why, "LUN %" PRIu32 " has no proper serial", number);
-        if (get_u32(o, "hba", &hba) < 0)
-                return refuse(ret_why, "LUN %" PRIu32 " has no hba number", number);
+        if (get_u32(o, "hba", &hba) < 0 || hba > BACKSTORE_HBA_MAX)
+                return refuse(ret_why, "LUN %" PRIu32 " has no hba number up to %u", number, BACKSTORE_HBA_MAX);
 
-        /* Two LUNs of one target may share a disk. */
-        for (size_t i = 0; i < t->n_luns && !b; i++)
-                if (streq(t->luns[i]->backstore->source, source))
-                        b = t->luns[i]->backstore;
+        made = backstore_new(source);
+        if (!made)
+                return -ENOMEM;
 
-        if (b) {
-                if (!streq(b->name, name) || !streq(b->serial, serial) || b->hba != hba)
-                        return refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
-        } else {
-                made = backstore_new(source);
-                if (!made)
-                        return -ENOMEM;
+        made->hba = hba;
+        made->name = strdup(name);
+        made->serial = strdup(serial);
+        if (!made->name || !made->serial)
+                return -ENOMEM;
+        if (get_boolean(o, "readonly", &made->readonly) < 0)
+                return refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
+        r = parse_attributes(o, made, ret_why);
+        if (r < 0)
+                return r;
 
-                made->hba = hba;
-                made->name = strdup(name);
-                made->serial = strdup(serial);
-                if (!made->name || !made->serial)
-                        return -ENOMEM;
-                if (get_boolean(o, "readonly", &made->readonly) < 0)
-                        return refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
-                r = parse_attributes(o, made, ret_why);
-                if (r < 0)
-                        return r;
-        }
+        /* Two LUNs of one target may share a disk, and then all that belongs to it. Two disks never share an HBA. */
+        b = map_get(known->backstores, source);
+        if (!b && known->hbas[hba])
+                return refuse(ret_why, "LUN %" PRIu32 " has the hba number of another disk", number);
+        if (b && !backstore_agrees(b, made))
+                return refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
 
         l = lun_new(number, b ?: made);
         if (!l)
                 return -ENOMEM;
-        TAKE_PTR(made);
+        if (!b)
+                TAKE_PTR(made);
 
         if (get_boolean(o, "wanted", &l->wanted) < 0 || get_boolean(o, "force", &l->force) < 0)
                 return refuse(ret_why, "LUN %" PRIu32 ": wanted or force is no boolean", number);
+        if (force_is_stray(l->wanted, l->force))
+                return refuse(ret_why, "LUN %" PRIu32 " is wanted and has force", number);
+        /* A target that goes takes its LUNs along. */
+        l->wanted = l->wanted && t->wanted;
         if (!origin || lun_origin_from_string(origin, &l->origin) < 0)
                 return refuse(ret_why, "LUN %" PRIu32 " has no proper origin", number);
 
@@ -200,12 +219,15 @@ static int parse_lun(Json *o, Target *t, char **ret_why) {
         /* What was wanted may be in the kernel: only a look tells. */
         l->present = true;
         l->backstore->present = true;
+        known->hbas[hba] = true;
+        r = b ? 0 : map_put(known->backstores, l->backstore->source, l->backstore);
         TAKE_PTR(l);
-        return 0;
+        return r;
 }
 
 static int parse_target(Json *o, Target **ret, char **ret_why) {
         _cleanup_(target_freep) Target *t = NULL;
+        _cleanup_(known_done) Known known = {};
         const char *wwn, *nexus, *label;
         char canonical[WWN_SIZE];
         uint32_t version;
@@ -214,7 +236,7 @@ static int parse_target(Json *o, Target **ret, char **ret_why) {
 
         if (!json_object_is_type(o, json_type_object))
                 return refuse(ret_why, "no object");
-        if (get_u32(o, "version", &version) < 0)
+        if (get_u32(o, "version", &version) < 0 || version < 1)
                 return refuse(ret_why, "no version");
         if (version > TARGET_JSON_VERSION) {
                 refuse(ret_why, "format version %" PRIu32 " is newer than ours, which is %d", version, TARGET_JSON_VERSION);
@@ -242,14 +264,21 @@ static int parse_target(Json *o, Target **ret, char **ret_why) {
 
         if (get_boolean(o, "wanted", &t->wanted) < 0 || get_boolean(o, "force", &t->force) < 0)
                 return refuse(ret_why, "wanted or force is no boolean");
+        if (force_is_stray(t->wanted, t->force))
+                return refuse(ret_why, "it is wanted and has force");
 
         if (!json_object_object_get_ex(o, "luns", &luns) || !json_object_is_type(luns, json_type_array))
                 return refuse(ret_why, "no array luns");
         if (json_object_array_length(luns) > LUN_NUMBER_MAX + 1)
                 return refuse(ret_why, "too many LUNs");
 
+        known.backstores = map_new();
+        known.hbas = calloc(BACKSTORE_HBA_MAX + 1, 1);
+        if (!known.backstores || !known.hbas)
+                return -ENOMEM;
+
         for (size_t i = 0; i < json_object_array_length(luns); i++) {
-                r = parse_lun(json_object_array_get_idx(luns, i), t, ret_why);
+                r = parse_lun(json_object_array_get_idx(luns, i), t, &known, ret_why);
                 if (r < 0)
                         return r;
         }
@@ -283,6 +312,10 @@ int target_json_parse(const char *text, size_t size, Target **ret, char **ret_wh
                 return refuse(ret_why, "not JSON: %s at byte %zu",
                               json_tokener_get_error(tokener) == json_tokener_continue ? "cut off" :
                               json_tokener_error_desc(json_tokener_get_error(tokener)), json_tokener_get_parse_end(tokener));
+
+        /* json-c ends at a NUL byte. */
+        if (json_tokener_get_parse_end(tokener) < size)
+                return refuse(ret_why, "not JSON: something follows at byte %zu", json_tokener_get_parse_end(tokener));
 
         return parse_target(o, ret, ret_why);
 }
@@ -400,6 +433,10 @@ int target_json_format(const Target *t, char **ret, size_t *ret_size) {
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
         if (!text)
                 return -ENOMEM;
+
+        /* What could not be read again must not be written. */
+        if (size > TARGET_JSON_MAX)
+                return -EFBIG;
 
         copy = malloc(size + 2);
         if (!copy)

@@ -15,4 +15,5 @@
  * form), -EPROTONOSUPPORT (a newer version) or -EFBIG *ret_why gets an allocated sentence. */
 int target_json_parse(const char *text, size_t size, Target **ret, char **ret_why);
 
+/* -EFBIG: larger than TARGET_JSON_MAX. */
 int target_json_format(const Target *t, char **ret, size_t *ret_size);
