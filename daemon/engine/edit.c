@@ -166,7 +166,7 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
 }
 
 int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *refusal) {
-        bool force = t->force;
+        bool wanted = t->wanted, force = t->force;
         int r;
 
         r = check_generation(e, o, refusal);
@@ -186,16 +186,17 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
         if (t->wanted || (o->force && !t->force)) {
                 t->force = t->force || o->force;
                 t->wanted = false;
+                /* The second of two calls finds none that is wanted, and leaves what the first noted. */
                 for (size_t i = 0; i < t->n_luns; i++) {
-                        t->luns[i]->with_target = t->luns[i]->wanted;
+                        t->luns[i]->with_target = t->luns[i]->with_target || t->luns[i]->wanted;
                         t->luns[i]->wanted = false;
                 }
 
                 r = edit_store(e, t, refusal);
                 if (r < 0) {
-                        t->wanted = true;
+                        t->wanted = wanted;
                         t->force = force;
-                        for (size_t i = 0; i < t->n_luns; i++) {
+                        for (size_t i = 0; wanted && i < t->n_luns; i++) {
                                 t->luns[i]->wanted = t->luns[i]->with_target;
                                 t->luns[i]->with_target = false;
                         }
@@ -255,6 +256,8 @@ static int check_lun_options(const Target *t, const LunOptions *o, Refusal *refu
 
                 if (!name)
                         return -ENOMEM;
+                if (a > o->attributes && startswith(a[-1], name) && a[-1][strlen(name)] == '=')
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "Attribute %s is there twice", name);
                 if (!backstore_attribute_is_valid(name, value + 1))
                         return refuse(refusal, REFUSAL_INVALID_ARGS, "There is no attribute %s that takes %s", name, value + 1);
         }
@@ -312,11 +315,20 @@ static int check_device(Engine *e, const Device *d, const LunOptions *o, Refusal
         return 0;
 }
 
-/* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. */
-static int check_serial(Engine *e, const char *serial, Refusal *refusal) {
-        _cleanup_free_ char *wwid = NULL;
+/* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. One of our own making is looked at
+ * too: somebody may have given it to another disk. */
+static int check_serial(Engine *e, const char *given, const char *source, Refusal *refusal) {
+        _cleanup_free_ char *wwid = NULL, *serial = NULL;
         Target *t;
         int r;
+
+        if (given) {
+                serial = strdup(given);
+                r = serial ? 0 : -ENOMEM;
+        } else
+                r = backstore_default_serial(source, &serial);
+        if (r < 0)
+                return r;
 
         r = backstore_guest_wwid(serial, &wwid);
         if (r < 0)
@@ -390,8 +402,8 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
         else {
                 if (o->name && registry_has_backstore_name(&e->registry, o->name))
                         r = refuse(refusal, REFUSAL_ALREADY_EXISTS, "There is a backstore named %s", o->name);
-                if (r >= 0 && o->serial)
-                        r = check_serial(e, o->serial, refusal);
+                if (r >= 0)
+                        r = check_serial(e, o->serial, text, refusal);
         }
         if (r < 0)
                 return r;
@@ -534,6 +546,12 @@ int edit_undo_add_lun(Engine *e, Lun *l) {
 }
 
 int edit_undo_remove_lun(Engine *e, Lun *l) {
+        /* Its target was destroyed meanwhile. If that is taken back as well, so is this. */
+        if (!l->target->wanted) {
+                l->with_target = true;
+                return 0;
+        }
+
         l->wanted = true;
         l->force = false;
         lun_set_error(l, NULL, NULL);

@@ -306,7 +306,7 @@ static void check(const World *w, const Wish *wish) {
         _cleanup_(plan_done) Plan p = {};
         bool theirs = w->link == LINK_THEIRS || backstore_is_theirs(w);
 
-        /* Another LUN that is linked keeps an enabled backstore of ours; one that is only wanted (which counts for an unwanted one) does not. */
+        /* Another LUN that is linked stands on an enabled backstore; one that is only wanted (which counts for an unwanted one) need not. */
         if (w->other_linked && (!want->others || !w->enabled))
                 return;
         if (want->wanted && want->others && !w->other_linked)
@@ -404,7 +404,8 @@ static void test_every_state(void) {
 static void assert_steps(const Plan *p, const char *const *expected) {
         for (size_t i = 0; i < p->n; i++) {
                 const Step *s = p->steps + i;
-                g_autofree char *line = g_strdup_printf("%s %s%s%s", step_op_to_string(s->op), s->path, s->value ? " " : "", strempty(s->value));
+                g_autofree char *line = g_strdup_printf("%s %s%s%s", step_op_to_string(s->op), s->path, s->value ? " " : "",
+                                                        strempty(s->value));
 
                 g_assert_cmpstr(line, ==, expected[i]);
         }
@@ -469,7 +470,9 @@ static void test_order(void) {
 
 /* A refusal takes nothing away of what was in the plan before. */
 static void test_refused_adds_nothing(void) {
-        static const char *const expected[] = { "mkdir vhost/" WWN, "mkdir vhost/" WWN "/tpgt_1", "write vhost/" WWN "/tpgt_1/nexus " WWN, NULL };
+        static const char *const expected[] = {
+                "mkdir vhost/" WWN, "mkdir vhost/" WWN "/tpgt_1", "write vhost/" WWN "/tpgt_1/nexus " WWN, NULL,
+        };
         TargetWant target = { .wwn = WWN, .nexus = WWN, .wanted = true };
         LunWant want = make_want(true, true, false, false, NULL);
         World w = { .dir = true, .link = LINK_THEIRS };
