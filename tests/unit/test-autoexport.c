@@ -104,6 +104,7 @@ static void add_disk(Fixture *f, unsigned n, const Disk *disk) {
         g_autofree char *wwid = disk->wwid ? g_strdup(disk->wwid) : g_strdup_printf("3600%u", n);
         dev_t devnum = makedev(MAJOR, n);
         Device *d = device_new();
+        uint64_t there;
 
         g_assert_nonnull(d);
         d->devnum = devnum;
@@ -127,7 +128,9 @@ static void add_disk(Fixture *f, unsigned n, const Disk *disk) {
         d->wish_number = g_strdup(disk->number);
         d->wish_readonly = g_strdup(disk->readonly);
 
-        fake_block_add_simple(devnum, d->node, d->diskseq);
+        /* Not anew: what has it open would stand on an instance that is gone. */
+        if (cfs_block_diskseq(f->engine.cfs, devnum, &there) < 0 || there != d->diskseq)
+                fake_block_add_simple(devnum, d->node, d->diskseq);
         hotplug_on_device(devnum, d, &f->engine);
 }
 
@@ -260,30 +263,28 @@ static void test_san(void) {
         fixture_done(&f);
 }
 
-static bool some_are_up(Fixture *f) {
-        const Target *t = target(f, WWN_A);
-        unsigned n = 0;
-
-        for (size_t i = 0; t && i < t->n_luns; i++)
-                n += t->luns[i]->linked;
-
-        return n >= 8;
-}
-
-/* Killed in the middle of it. */
+/* Killed in the middle of it: between two calls, for a call of the real kernel is never cut short. */
 static void test_restart(void) {
-        Fixture f = {};
+        static const unsigned deaths[] = { 0, 5, 700 };
 
-        begin(&f);
-        add_san(&f);
-        g_assert_true(fixture_run_until(&f, some_are_up));
-        restart(&f);
-        add_san(&f);
-        fixture_run(&f);
-        assert_san(&f);
-        for (uint32_t n = 0; n < MAPS; n++)
-                g_assert_true(target(&f, WWN_A)->luns[n]->linked);
-        fixture_done(&f);
+        for (size_t i = 0; i < G_N_ELEMENTS(deaths); i++) {
+                Fixture f = {};
+
+                begin(&f);
+                add_san(&f);
+                fake_die_after(deaths[i], FAKE_DEATH_KILL);
+                fixture_run(&f);
+                fake_revive();
+                g_assert_false(target(&f, WWN_A)->luns[MAPS - 1]->linked);
+
+                restart(&f);
+                add_san(&f);
+                fixture_run(&f);
+                assert_san(&f);
+                for (uint32_t n = 0; n < MAPS; n++)
+                        g_assert_true(target(&f, WWN_A)->luns[n]->linked);
+                fixture_done(&f);
+        }
 }
 
 /* The number once given stays; the rule's going and changing do nothing. */
