@@ -31,7 +31,8 @@ def accel() -> list[str]:
     """A stock kernel does not boot under every /dev/kvm (nor is there always one), so emulation is the rule."""
     name = os.environ.get("LAB_ACCEL", "tcg")
     if name == "tcg":
-        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        # Without erms the kernel clears and copies eight bytes a step instead of one, and each step is emulated.
+        return ["-accel", "tcg,thread=multi", "-cpu", "max,erms=off"]
     return ["-accel", name, "-cpu", "host"]
 
 
@@ -73,17 +74,19 @@ class Vm:
 
     # -- QEMU
 
-    def start_qemu(self, backing: Path, backing_format: str, extra: list[str]) -> None:
-        disk = self.dir / "disk.qcow2"
+    def make_disk(self, backing: Path, backing_format: str) -> None:
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format, "-b", str(backing.resolve()),
-                        str(disk)], check=True)
+                        str(self.dir / "disk.qcow2")], check=True)
+
+    def start_qemu(self, *extra: str) -> None:
+        disk = self.dir / "disk.qcow2"
         argv = ["qemu-system-x86_64", "-name", "vhscsid-lab", "-machine", "q35", *accel(), "-m", str(MEMORY), "-smp", "2",
                 "-nodefaults", "-no-user-config", "-display", "none", "-rtc", "base=utc,clock=host",
                 "-serial", f"file:{self.dir}/console", "-qmp", f"unix:{self.dir}/qmp,server=on,wait=off",
                 "-kernel", str(self.image / "vmlinux"), "-initrd", str(self.image / "boot.cpio"), "-append", CMDLINE,
                 "-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe,discard=unmap",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={self.dir}/agent,server=on,wait=off",
-                "-device", "virtserialport,chardev=agent,name=lab.agent", "-device", "virtio-rng-pci", *extra]
+                "-device", "virtserialport,chardev=agent,name=lab.agent", "-device", "virtio-rng-pci", "-no-reboot", *extra]
         log = open(self.dir / "qemu.log", "w")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                         preexec_fn=die_with_parent)
@@ -100,7 +103,8 @@ class Vm:
             raise LabError(f"{e}; the console ends so:\n{self.console_tail()}") from None
 
     def boot(self, backing: Path, backing_format: str) -> None:
-        self.start_qemu(backing, backing_format, [])
+        self.make_disk(backing, backing_format)
+        self.start_qemu()
         self.connect(BOOT_TIMEOUT)
         self.settle()
 
@@ -112,7 +116,8 @@ class Vm:
             raise LabError(f"the machine came up {state}:\n{failed}")
 
     def resume(self, booted: Path) -> None:
-        self.start_qemu(booted / "disk.qcow2", "qcow2", ["-incoming", "defer"])
+        self.make_disk(booted / "disk.qcow2", "qcow2")
+        self.start_qemu("-incoming", "defer")
         self.qmp.call("migrate-incoming", uri=f"exec:cat {booted / 'state'}")
         self.wait_migrated()
         self.qmp.call("cont")
@@ -146,13 +151,19 @@ class Vm:
         self._come_back(180)
 
     def reset(self) -> None:
-        """The power goes, and returns: nothing in the machine gets to say goodbye."""
-        self.qmp.call("system_reset")
+        """The power goes, and returns: nothing in the machine gets to say goodbye, and what it had not yet written is lost."""
+        self.qmp.call("quit")
         self._come_back(20)
 
     def _come_back(self, timeout: float) -> None:
+        """A new QEMU for each boot: an old one has the last boot's code translated, and looks at each byte that is written over it."""
         old = self.boot_id
-        self.qmp.wait_event("RESET", timeout)
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"the machine did not go down in {timeout} s; the console ends so:\n{self.console_tail()}") from None
+        self.link.disconnect()
+        self.start_qemu()
         self.connect(BOOT_TIMEOUT)
         if self.boot_id == old:
             raise LabError("the machine did not reboot")
