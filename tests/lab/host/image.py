@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import IO
 
 from host.cpio import Cpio
 from host.stages import LabError, say, stage
@@ -207,25 +208,35 @@ def build_image(root: Path, target: Path) -> None:
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "lab", "-E", "lazy_itable_init=1", "-d", str(tree), str(disk),
                         DISK_SIZE], check=True)
         shutil.rmtree(tree)
-    (partial / "lock").touch()
     partial.rename(target)
 
 
-def prune(cache: Path, keep: set[str]) -> None:
-    for path in cache.iterdir():
-        if path.name.partition("-")[0] not in ("root", "image") or path.stem in keep:
-            continue
-        lock = path / "lock"
-        if lock.exists():
-            with open(lock) as f:
-                try:
-                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue            # a machine runs from it
-        if path.is_dir():
+def prune(directory: Path, kind: str, keep: int = 3) -> None:
+    """Removes what has not been used for long: two clones with different recipes must not take each other's away."""
+    found = sorted((p for p in directory.glob(f"{kind}-*") if p.is_dir()), key=lambda p: used(p).stat().st_mtime, reverse=True)
+    for path in found[keep:]:
+        with open(used(path)) as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue                # a machine runs from it
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+            path.with_suffix(".log").unlink(missing_ok=True)
+
+
+def used(path: Path) -> Path:
+    """The file whose lock says that somebody uses the directory now, and whose time says when it was used last."""
+    lock = path.with_name(f"{path.name}.lock")
+    if not lock.exists():
+        lock.touch()
+    return lock
+
+
+def hold(path: Path) -> IO:
+    lock = open(used(path))
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    os.utime(lock.fileno())
+    return lock
 
 
 def ensure_image() -> Path:
@@ -242,5 +253,8 @@ def ensure_image() -> Path:
             build_root(root)
         if not image.is_dir():
             build_image(root, image)
-        prune(cache, {root.name, image.name})
+        hold(root).close()
+        hold(image).close()
+        prune(cache, "root", 2)
+        prune(cache, "image")
     return image

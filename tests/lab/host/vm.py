@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A throw-away machine: QEMU over a copy-on-write disk, driven through the agent and QMP."""
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from host.image import digest, ensure_image, locked
+from host.image import digest, ensure_image, hold, locked, prune
 from host.link import Link
 from host.qmp import Qmp
 from host.stages import LabError, stage
@@ -47,8 +46,7 @@ class Vm:
         self.prepare: Callable[["Vm"], None] | None = None
 
     def __enter__(self) -> "Vm":
-        self.lock = open(self.image / "lock")
-        fcntl.flock(self.lock, fcntl.LOCK_SH)
+        self.locks = [hold(self.image)]
         self.dir = Path(tempfile.mkdtemp(prefix="vhscsid-lab."))
         try:
             if self.fresh:
@@ -56,6 +54,7 @@ class Vm:
                     self.boot(self.image / "root.img", "raw")
             else:
                 booted = ensure_booted(self.image)
+                self.locks.append(hold(booted))
                 with stage("machine, resumed as it was after its boot"):
                     self.resume(booted)
             if self.prepare:
@@ -70,7 +69,8 @@ class Vm:
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
-        self.lock.close()
+        for lock in self.locks:
+            lock.close()
 
     # -- QEMU
 
@@ -185,8 +185,7 @@ def ensure_booted(image: Path) -> Path:
     with locked(image / "booted.lock"):
         if booted.is_dir():
             return booted
-        for old in image.glob("booted-*"):
-            shutil.rmtree(old, ignore_errors=True)
+        prune(image, "booted", 2)
         partial = image / "booted.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
