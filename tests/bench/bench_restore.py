@@ -31,6 +31,15 @@ def floor(count: int) -> float:
     return seconds
 
 
+def start_only() -> float:
+    """systemd, the unit's sandbox, the bus: what a start costs that has nothing to bring up."""
+    begin = time.monotonic()
+    service_start()
+    seconds = time.monotonic() - begin
+    service_stop()
+    return seconds
+
+
 def make_wanted(count: int) -> None:
     service_start()
     api = Api()
@@ -88,6 +97,8 @@ def main(count: int) -> int:
 
     floors = sorted(floor(count) for _ in range(RUNS))
     print(f"  C floor, one after the other   {floors[RUNS // 2]:8.2f} s   ({', '.join(f'{s:.2f}' for s in floors)})", flush=True)
+    starts = sorted(start_only() for _ in range(RUNS))
+    print(f"  vhscsid, start with no target  {starts[RUNS // 2]:8.2f} s   (is part of the next line)", flush=True)
     make_wanted(count)
     runs = sorted(restore() for _ in range(RUNS))
     ours, passes, rss = runs[RUNS // 2]
