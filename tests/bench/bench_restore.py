@@ -54,10 +54,11 @@ def make_wanted(count: int) -> None:
 
 
 def restore() -> tuple[float, float, int]:
-    """From systemctl's start to the last LUN online, and of that from READY on; with the resident memory when all is quiet."""
+    """From the daemon's exec to the last LUN online, as the two others are timed; with what systemd did before, and the resident memory
+    when all is quiet."""
     begin = time.monotonic()
     service_start()
-    ready = time.monotonic()
+    executed = int(run(["systemctl", "show", "-P", "ExecMainStartTimestampMonotonic", "vhscsid"]).stdout) / 1e6
     api = Api()
     target = api.target(WWN)
     wait_until("all are up", lambda: target.get("State") == "online", 600, 0.02)
@@ -69,7 +70,7 @@ def restore() -> tuple[float, float, int]:
     api.close()
     service_stop()
     down()
-    return end - begin, end - ready, rss
+    return end - executed, executed - begin, rss
 
 
 def targetctl(count: int) -> float:
@@ -98,11 +99,12 @@ def main(count: int) -> int:
     floors = sorted(floor(count) for _ in range(RUNS))
     print(f"  C floor, one after the other   {floors[RUNS // 2]:8.2f} s   ({', '.join(f'{s:.2f}' for s in floors)})", flush=True)
     starts = sorted(start_only() for _ in range(RUNS))
-    print(f"  vhscsid, start with no target  {starts[RUNS // 2]:8.2f} s   (is part of the next line)", flush=True)
+    print(f"  vhscsid, systemctl start alone {starts[RUNS // 2]:8.2f} s   (no target: modules, sandbox, exec, bus)", flush=True)
     make_wanted(count)
     runs = sorted(restore() for _ in range(RUNS))
-    ours, passes, rss = runs[RUNS // 2]
-    print(f"  vhscsid, start to all online   {ours:8.2f} s   ({', '.join(f'{r[0]:.2f}' for r in runs)}; from READY {passes:.2f})", flush=True)
+    ours, before, rss = runs[RUNS // 2]
+    print(f"  vhscsid, exec to all online    {ours:8.2f} s   ({', '.join(f'{r[0]:.2f}' for r in runs)}; "
+          f"systemctl start until exec: {before:.2f})", flush=True)
     print(f"  vhscsid, resident when idle    {rss / 1024:8.2f} MiB", flush=True)
     theirs = targetctl(count)
     print(f"  targetctl restore              {theirs:8.2f} s", flush=True)
