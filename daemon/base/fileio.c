@@ -5,16 +5,18 @@
 #include "base/errno.h"
 #include "base/fileio.h"
 
-int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size) {
+/* whole_at_once: a read that does not fill the buffer has seen the end. */
+static int read_at(int dirfd, const char *path, size_t max, bool whole_at_once, char **ret, size_t *ret_size) {
         _cleanup_close_ int fd = -EBADF;
         _cleanup_free_ char *buf = NULL;
         size_t size = 0, room = 0;
+        bool end = false;
 
         fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return negative_errno();
 
-        for (;;) {
+        while (!end) {
                 ssize_t n;
 
                 if (room - size < 2) {
@@ -32,12 +34,11 @@ int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *re
                         continue;
                 if (n < 0)
                         return negative_errno();
-                if (n == 0)
-                        break;
 
                 size += (size_t) n;
                 if (size > max)
                         return -EFBIG;
+                end = n == 0 || (whole_at_once && size < room - 1);
         }
 
         buf[size] = 0;
@@ -48,6 +49,14 @@ int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *re
         if (ret_size)
                 *ret_size = size;
         return 0;
+}
+
+int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size) {
+        return read_at(dirfd, path, max, false, ret, ret_size);
+}
+
+int read_attribute_at(int dirfd, const char *path, size_t max, char **ret) {
+        return read_at(dirfd, path, max, true, ret, NULL);
 }
 
 static int write_all(int fd, const void *data, size_t size) {

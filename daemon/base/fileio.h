@@ -8,6 +8,10 @@
 /* Reads a whole small file, relative to dirfd, without its trailing newlines, at most max bytes (-EFBIG beyond). */
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size);
 
+/* The same for an attribute in sysfs or configfs, which the kernel makes up at the first read and gives whole, as far as there is room
+ * (seq_read_iter(), fs/seq_file.c; configfs_read_iter(), fs/configfs/file.c): half the calls. */
+int read_attribute_at(int dirfd, const char *path, size_t max, char **ret);
+
 /* Makes the file's content durable or leaves the old one: temporary file of mode 0600 in the same directory, fsync, renameat, fsync of
  * the directory. Returns 0 only when all of that was done; on an error the old content is what a reader and a reboot see, but for an
  * error of the last fsync, after which the kernel may show either. */

@@ -8,6 +8,7 @@
 
 #define RETRY_FIRST_USEC UINT64_C(1000000)
 #define RETRY_MOST_USEC (UINT64_C(300) * 1000000)
+#define TOLD_MAX 16U            /* lines of a pass in the journal */
 
 /* 1 s, 2 s, 4 s, … 5 min. */
 static uint64_t retry_at(Engine *e, unsigned failures) {
@@ -119,6 +120,20 @@ static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
         l->retry_at = retry_at(e, l->failures);
 }
 
+/* A line each, but a restore of thousands is not worth a line each. */
+static void say_linked(const Lun *l) {
+        Target *t = l->target;
+
+        if (t->told++ < TOLD_MAX)
+                log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, l->backstore->source, l->linked ? "up" : "down");
+}
+
+static void say_the_rest(Target *t) {
+        if (t->told > TOLD_MAX)
+                log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
+        t->told = 0;
+}
+
 static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         Backstore *b = l->backstore;
         Target *t = l->target;
@@ -140,7 +155,7 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         }
 
         if (was_linked != l->linked)
-                log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, b->source, l->linked ? "up" : "down");
+                say_linked(l);
 
         if (report->taken && l->wanted)
                 choose_other_hba(e, b);
@@ -188,8 +203,10 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
                 if (l)
                         registry_mark_lun(&e->registry, l);
                 break;
-        case PASS_STALLED:
         case PASS_END:
+                say_the_rest(t);
+                break;
+        case PASS_STALLED:
                 break;
         }
 

@@ -39,7 +39,7 @@ static bool module_is_loaded(const char *name) {
 
         /* A module that is built in has a directory, if it has parameters, but no state. */
         snprintf(path, sizeof path, "/sys/module/%s/initstate", name);
-        if (read_file_at(AT_FDCWD, path, 64, &state, NULL) < 0)
+        if (read_attribute_at(AT_FDCWD, path, 64, &state) < 0)
                 return true;
 
         return streq(state, "live");
@@ -94,7 +94,7 @@ static bool bundled_owns_fabric(void) {
         if (!module_is_loaded("vhscsi"))
                 return false;
 
-        if (read_file_at(AT_FDCWD, "/sys/module/vhscsi/parameters/fabric", 64, &fabric, NULL) < 0)
+        if (read_attribute_at(AT_FDCWD, "/sys/module/vhscsi/parameters/fabric", 64, &fabric) < 0)
                 return true;
 
         return streq(fabric, "vhost");
@@ -129,13 +129,13 @@ static int fabric_read_version(Fabric *f, int root_fd) {
                 int r;
 
                 snprintf(path, sizeof path, "/sys/module/%s/%s", f->module, names[i]);
-                r = read_file_at(AT_FDCWD, path, 256, &f->version, NULL);
+                r = read_attribute_at(AT_FDCWD, path, 256, &f->version);
                 if (r >= 0 || r == -ENOMEM)
                         return r;
         }
 
         /* Debian has neither. "TCM_VHOST fabric module v0.1 on Linux/x86_64on 6.1.0": drivers/vhost/scsi.c */
-        if (read_file_at(root_fd, "vhost/version", 4096, &text, NULL) >= 0) {
+        if (read_attribute_at(root_fd, "vhost/version", 4096, &text) >= 0) {
                 p = strstr(text, " module ");
                 if (p) {
                         p += strlen(" module ");
@@ -185,7 +185,7 @@ static void dbroot_prepare(int root_fd) {
         static const char *const names[] = { "", "/pr", "/alua" };
         _cleanup_free_ char *dbroot = NULL;
 
-        (void) read_file_at(root_fd, "dbroot", 4096, &dbroot, NULL);
+        (void) read_attribute_at(root_fd, "dbroot", 4096, &dbroot);
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 _cleanup_free_ char *path = NULL;

@@ -168,7 +168,7 @@ int cfs_read(Cfs *c, const char *path, char **ret) {
         if (r < 0)
                 return r;
 
-        return read_file_at(c->root_fd, path, ATTRIBUTE_MAX, ret, NULL);
+        return read_attribute_at(c->root_fd, path, ATTRIBUTE_MAX, ret);
 }
 
 static int entry_wanted(int dirfd, const struct dirent *e, bool directories, bool links) {
@@ -305,7 +305,7 @@ int cfs_block_diskseq(Cfs *c, dev_t devnum, uint64_t *ret) {
         }
 
         /* A partition has no number of its own, it is as old as its disk, whose directory it is in: block/genhd.c. */
-        r = read_file_at(fd, faccessat(fd, "partition", F_OK, 0) == 0 ? "../diskseq" : "diskseq", 32, &text, NULL);
+        r = read_attribute_at(fd, faccessat(fd, "partition", F_OK, 0) == 0 ? "../diskseq" : "diskseq", 32, &text);
         if (r == -ENOENT) {
                 /* No such attribute before Linux 5.15; or the device left between the two lines. */
                 if (faccessat(fd, "dev", F_OK, 0) < 0)

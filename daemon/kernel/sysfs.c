@@ -17,7 +17,7 @@ int sysfs_read(int dirfd, const char *path, char **ret) {
         char *text = NULL;
         int r;
 
-        r = read_file_at(dirfd, path, ATTRIBUTE_MAX, &text, NULL);
+        r = read_attribute_at(dirfd, path, ATTRIBUTE_MAX, &text);
         if (r == -ENOMEM)
                 return r;
         if (r < 0)

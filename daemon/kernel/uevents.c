@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
 #include <libudev.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/errno.h"
 #include "base/log.h"
@@ -17,11 +20,14 @@
 #define RECEIVE_BUFFER_DEFAULT (128U * 1024 * 1024)
 #define BURST_MAX 256           /* events a turn of the loop, for others want to be served as well */
 #define LOST_BURSTS_MAX 64      /* how long a storm may keep us from enumerating */
+#define ENUMERATE_THREADS_MAX 8
+#define ENUMERATE_SHARE 32      /* devices that are worth a thread */
 
 typedef struct udev Udev;
 typedef struct udev_device UdevDevice;
 typedef struct udev_monitor UdevMonitor;
 
+DEFINE_CLEANUP(Udev *, udev_unref);
 DEFINE_CLEANUP(UdevDevice *, udev_device_unref);
 
 /* How many paths of a multipath map work, as its last event about paths told. udev's database does not keep it, and the
@@ -81,7 +87,7 @@ static void path_counts_forget_all(Uevents *u) {
         }
 }
 
-static int path_count_get(Uevents *u, dev_t devnum) {
+static int path_count_get(const Uevents *u, dev_t devnum) {
         char number[24];
         PathCount *c;
 
@@ -160,7 +166,8 @@ static int device_links(UdevDevice *device, char ***ret) {
         return 0;
 }
 
-static int read_device(Uevents *u, dev_t devnum, uint64_t event_diskseq, Device **ret) {
+/* udev: one of the thread that asks. */
+static int read_device(const Uevents *u, Udev *udev, dev_t devnum, uint64_t event_diskseq, Device **ret) {
         _cleanup_(udev_device_unrefp) UdevDevice *device = NULL;
         _cleanup_(strv_freep) char **links = NULL;
         _cleanup_close_ int dirfd = -EBADF;
@@ -173,7 +180,7 @@ static int read_device(Uevents *u, dev_t devnum, uint64_t event_diskseq, Device 
         if (dirfd < 0)
                 return dirfd;
 
-        device = udev_device_new_from_devnum(u->udev, 'b', devnum);
+        device = udev_device_new_from_devnum(udev, 'b', devnum);
         if (!device) {
                 r = negative_errno();
                 return errno_is_device_absent(r) ? -ENODEV : r;
@@ -211,7 +218,7 @@ static int tell_device(Uevents *u, dev_t devnum, uint64_t event_diskseq) {
         Device *d = NULL;
         int r;
 
-        r = read_device(u, devnum, event_diskseq, &d);
+        r = read_device(u, u->udev, devnum, event_diskseq, &d);
         if (r < 0 && r != -ENODEV)
                 return r;
 
@@ -220,17 +227,53 @@ static int tell_device(Uevents *u, dev_t devnum, uint64_t event_diskseq) {
 }
 
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
-        return read_device(u, devnum, 0, ret);
+        return read_device(u, u->udev, devnum, 0, ret);
 }
 
-int uevents_enumerate(Uevents *u) {
+/* ---- enumerating ---- */
+
+typedef struct Found {
+        dev_t devnum;
+        Device *device;         /* NULL: error tells */
+        int error;
+} Found;
+
+typedef struct Enumeration {
+        const Uevents *uevents;
+        Found *found;
+        size_t n, room;
+        atomic_size_t next;     /* the first that no thread took */
+} Enumeration;
+
+static void enumeration_done(Enumeration *n) {
+        for (size_t i = 0; i < n->n; i++)
+                device_free(n->found[i].device);
+        free(n->found);
+}
+
+static int enumeration_add(Enumeration *n, dev_t devnum) {
+        if (n->n == n->room) {
+                size_t room = MAX(n->room * 2, (size_t) 64);
+                Found *p = reallocarray(n->found, room, sizeof *p);
+
+                if (!p)
+                        return -ENOMEM;
+                n->found = p;
+                n->room = room;
+        }
+
+        n->found[n->n++] = (Found) { .devnum = devnum };
+        return 0;
+}
+
+/* The kernel's own list of numbers: libudev's enumerator would resolve each path once more than reading the device does. Paths that NVMe's
+ * own multipathing hides have no number. */
+static int enumeration_list(Enumeration *n) {
         _cleanup_closedir_ DIR *dir = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        /* The kernel's own list of numbers: libudev's enumerator would resolve each path once more than reading the device does. Paths
-         * that NVMe's own multipathing hides have no number. */
-        fd = openat(u->root_fd, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+        fd = openat(n->uevents->root_fd, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
         if (fd < 0)
                 return negative_errno();
 
@@ -241,7 +284,6 @@ int uevents_enumerate(Uevents *u) {
 
         for (;;) {
                 unsigned ma, mi;
-                Device *d = NULL;
                 struct dirent *e;
                 int end = 0;
 
@@ -254,18 +296,69 @@ int uevents_enumerate(Uevents *u) {
                 if (sscanf(e->d_name, "%u:%u%n", &ma, &mi, &end) != 2 || e->d_name[end])
                         continue;
 
-                r = read_device(u, makedev(ma, mi), 0, &d);
-                if (r == -ENOMEM)
+                r = enumeration_add(n, makedev(ma, mi));
+                if (r < 0)
                         return r;
-                if (r < 0) {
-                        /* One that cannot be read must not hide the others. */
-                        if (r != -ENODEV)
-                                log_warning_errno(r, "Cannot read block device %s", e->d_name);
-                        continue;
-                }
-
-                u->on_device(makedev(ma, mi), d, u->userdata);
         }
+}
+
+static void *enumeration_thread(void *userdata) {
+        _cleanup_(udev_unrefp) Udev *udev = udev_new();
+        Enumeration *n = userdata;
+        size_t i;
+
+        while (udev && (i = atomic_fetch_add(&n->next, 1)) < n->n) {
+                Found *f = n->found + i;
+
+                f->error = read_device(n->uevents, udev, f->devnum, 0, &f->device);
+        }
+
+        return NULL;
+}
+
+/* Reading a device is some eighty system calls, and a host with many paths has ten thousands of devices. */
+static int enumeration_read(Enumeration *n) {
+        pthread_t threads[ENUMERATE_THREADS_MAX - 1];
+        size_t wanted = MIN(n->n / ENUMERATE_SHARE, ELEMENTSOF(threads)), started = 0;
+        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+        wanted = MIN(wanted, cpus > 1 ? (size_t) cpus - 1 : 0);
+        while (started < wanted && pthread_create(threads + started, NULL, enumeration_thread, n) == 0)
+                started++;
+
+        enumeration_thread(n);
+        while (started > 0)
+                (void) pthread_join(threads[--started], NULL);
+
+        /* No thread had the memory for its context. */
+        return atomic_load(&n->next) < n->n ? -ENOMEM : 0;
+}
+
+int uevents_enumerate(Uevents *u) {
+        _cleanup_(enumeration_done) Enumeration n = { .uevents = u };
+        int r;
+
+        r = enumeration_list(&n);
+        if (r >= 0)
+                r = enumeration_read(&n);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < n.n; i++)
+                if (n.found[i].error == -ENOMEM)
+                        return -ENOMEM;
+
+        for (size_t i = 0; i < n.n; i++) {
+                Found *f = n.found + i;
+
+                if (f->device)
+                        u->on_device(f->devnum, TAKE_PTR(f->device), u->userdata);
+                else if (f->error != -ENODEV)
+                        /* One that cannot be read must not hide the others. */
+                        log_warning_errno(f->error, "Cannot read block device %u:%u", major(f->devnum), minor(f->devnum));
+        }
+
+        return 0;
 }
 
 /* ---- the monitor ---- */
