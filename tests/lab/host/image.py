@@ -22,7 +22,7 @@ from host.stages import LabError, say, stage
 SUITE = "bookworm"
 PACKAGES = """
     linux-image-amd64 systemd systemd-sysv udev dbus polkitd kmod mount util-linux procps e2fsprogs
-    multipath-tools kpartx dmsetup sg3-utils
+    multipath-tools kpartx dmsetup lvm2 sg3-utils
     libjson-c5 libkmod2 libmount1 libmd0 libudev1 libsystemd0 libglib2.0-0 libglib2.0-bin
     python3 strace bash-completion
     qemu-system-x86 busybox-static
