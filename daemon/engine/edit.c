@@ -429,6 +429,8 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                         return r;
                 }
                 b->present = true;
+                if (d && device_verdict(d, NULL) == DEVICE_USABLE)
+                        b->size = d->size;
         }
 
         r = registry_add_lun(&e->registry, t, number, b, &l);

@@ -1,11 +1,70 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/hotplug.h"
+#include "engine/refusal.h"
+
+bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
+        _cleanup_free_ char *why = NULL;
+
+        if (l->linked || !d || device_verdict(d, NULL) != DEVICE_USABLE || lun_fits(l, d, &why)) {
+                if (l->misfit) {
+                        lun_set_error(l, NULL, NULL);
+                        registry_mark_publish(&e->registry, l->target);
+                }
+                return true;
+        }
+
+        if (l->misfit && streq_ptr(why, l->error_text))
+                return false;
+
+        log_warning("Target %s, LUN %" PRIu32 ": %s", l->target->wwn, l->number, strempty(why));
+        lun_set_error(l, refusal_short_name(REFUSAL_DEVICE_UNSAFE), why);
+        l->misfit = true;
+        registry_mark_publish(&e->registry, l->target);
+        return false;
+}
+
+void hotplug_save(Engine *e, Target *t) {
+        int r;
+
+        if (!t->unsaved)
+                return;
+
+        /* Tried once: a promise that is not stored is noted again after the next start. */
+        t->unsaved = false;
+        r = store_save(e->store, t);
+        if (r < 0)
+                log_warning_errno(r, "Cannot store target %s", t->wwn);
+}
+
+void hotplug_note(Engine *e, Lun *l, const Device *d) {
+        Backstore *b = l->backstore;
+        Lun *other;
+        int r;
+
+        if (!l->linked || b->devnum != d->devnum || (b->diskseq != 0 && b->diskseq != d->diskseq))
+                return;
+
+        r = backstore_promise(b, d->size, d->stable ? d->identity : NULL);
+        if (r < 0)
+                log_oom();
+        if (r <= 0)
+                return;
+
+        l->target->unsaved = true;
+        LIST_FOREACH(&b->luns, other, Lun, backstore_link)
+                if (other->target != l->target) {
+                        other->target->unsaved = true;
+                        hotplug_save(e, other->target);
+                }
+}
 
 /* One predicate for "the model asks for a pass": up, when it is down and its device is usable; down, when its instance is gone. Failing
  * paths ask for nothing but telling. */
-static bool needs_pass(Engine *e, const Lun *l) {
+static bool needs_pass(Engine *e, Lun *l) {
         const Backstore *b = l->backstore;
         Device *d = NULL;
 
@@ -14,7 +73,10 @@ static bool needs_pass(Engine *e, const Lun *l) {
         if (lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq)))
                 return true;
 
-        return !l->linked && inventory_resolve(e->inventory, b->source, &d) >= 0 && device_verdict(d, NULL) == DEVICE_USABLE;
+        if (inventory_resolve(e->inventory, b->source, &d) < 0)
+                d = NULL;
+
+        return hotplug_judge(e, l, d) && !l->linked && d && device_verdict(d, NULL) == DEVICE_USABLE;
 }
 
 void hotplug_mark_device(Engine *e, const Device *d) {
@@ -32,6 +94,8 @@ void hotplug_mark_device(Engine *e, const Device *d) {
                                 registry_mark_lun(&e->registry, l);
                         } else
                                 registry_mark_publish(&e->registry, l->target);
+                        hotplug_note(e, l, d);
+                        hotplug_save(e, l->target);
                 }
         }
 }

@@ -10,6 +10,14 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata);
 void hotplug_on_lost(void *userdata);
 
 /* Reads everything again; what is not there any more is taken as removed. */
+/* Is the device that the LUN's source names now, or NULL, one that it may come up on, as far as its guests are concerned? If not, the LUN has
+ * failed with the reason; if it is so again, it has not. */
+bool hotplug_judge(Engine *e, Lun *l, const Device *d);
+
+/* Notes what the guests of the LUN's backstore are shown, if the device is what it has open. Target.unsaved says what is to be stored then. */
+void hotplug_note(Engine *e, Lun *l, const Device *d);
+void hotplug_save(Engine *e, Target *t);                        /* if there is something to store */
+
 int hotplug_enumerate(Engine *e);
 
 /* LUNs whose device the keys name. */

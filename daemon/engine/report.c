@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/edit.h"
+#include "engine/hotplug.h"
 #include "engine/queue.h"
 #include "engine/report.h"
 
@@ -128,15 +129,10 @@ static void say_linked(const Lun *l) {
                 log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, l->backstore->source, l->linked ? "up" : "down");
 }
 
-static void say_the_rest(Target *t) {
-        if (t->told > TOLD_MAX)
-                log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
-        t->told = 0;
-}
-
 static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         Backstore *b = l->backstore;
         Target *t = l->target;
+        const Device *d;
         bool was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
         Lun *other;
 
@@ -156,6 +152,10 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
 
         if (was_linked != l->linked)
                 say_linked(l);
+
+        d = l->linked ? inventory_by_devnum(e->inventory, b->devnum) : NULL;
+        if (d)
+                hotplug_note(e, l, d);
 
         if (report->taken && l->wanted)
                 choose_other_hba(e, b);
@@ -203,12 +203,19 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
                 if (l)
                         registry_mark_lun(&e->registry, l);
                 break;
-        case PASS_END:
-                say_the_rest(t);
-                break;
         case PASS_STALLED:
+        case PASS_END:
                 break;
         }
 
+        registry_mark_publish(&e->registry, t);
+}
+
+void report_finish(Engine *e, Target *t) {
+        if (t->told > TOLD_MAX)
+                log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
+        t->told = 0;
+
+        hotplug_save(e, t);
         registry_mark_publish(&e->registry, t);
 }

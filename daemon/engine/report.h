@@ -7,3 +7,6 @@
 /* What a pass reports, into the model: observed fields, errors, when to try again, marks for publishing. Frees a LUN of which nothing is
  * left and that nobody wants; a target goes in settle_target(). */
 void report_apply(Engine *e, Target *t, const PassReport *report);
+
+/* The pass is over: stores what was noted in it. */
+void report_finish(Engine *e, Target *t);

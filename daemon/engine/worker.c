@@ -7,6 +7,7 @@
 
 #include "base/errno.h"
 #include "base/log.h"
+#include "engine/hotplug.h"
 #include "engine/queue.h"
 #include "engine/report.h"
 #include "engine/request.h"
@@ -104,16 +105,17 @@ static bool has_others(const Lun *l) {
 }
 
 /* false: nothing to do for it, now. */
-static bool fill_lun(Engine *e, const Lun *l, PassLun *ret) {
+static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
         const Backstore *b = l->backstore;
         Device *d = NULL;
-        bool usable, gone;
+        bool fits, usable, gone;
 
         if (inventory_resolve(e->inventory, b->source, &d) < 0)
                 d = NULL;
 
         gone = lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
-        usable = d && device_verdict(d, NULL) == DEVICE_USABLE && (b->readonly || !d->read_only);
+        fits = hotplug_judge(e, l, d);
+        usable = fits && d && device_verdict(d, NULL) == DEVICE_USABLE;
         if (l->wanted && !usable && !l->present && !b->present)
                 return false;
 
@@ -230,7 +232,7 @@ static void worker_finish(Worker *w) {
         release_luns(w);
         worker_free(w);
         if (t) {
-                registry_mark_publish(&e->registry, t);
+                report_finish(e, t);
                 settle_target(e, t);
         }
         settle_rescans(e);

@@ -32,6 +32,7 @@ Backstore *backstore_free(Backstore *b) {
         free(b->source);
         free(b->name);
         free(b->serial);
+        free(b->identity);
         strv_free(b->attributes);
         free(b->place);
         free(b->device);
@@ -42,6 +43,20 @@ Backstore *backstore_free(Backstore *b) {
 bool backstore_agrees(const Backstore *a, const Backstore *b) {
         return a->hba == b->hba && streq(a->name, b->name) && streq(a->serial, b->serial) && a->readonly == b->readonly &&
                strv_equal(a->attributes, b->attributes);
+}
+
+int backstore_promise(Backstore *b, uint64_t size, const char *identity) {
+        bool larger = size > b->size;
+
+        if (identity && !b->identity && !streq(identity, b->source)) {
+                b->identity = strdup(identity);
+                if (!b->identity)
+                        return -ENOMEM;
+                larger = true;
+        }
+
+        b->size = MAX(b->size, size);
+        return larger;
 }
 
 int backstore_default_name(const char *source, char **ret) {

@@ -25,6 +25,9 @@ typedef struct Backstore {
         bool hba_fresh;         /* no pass has tried the number yet: a directory of that name is not ours; not stored */
         bool readonly;
         char **attributes;      /* "name=value", sorted; only what the admin set */
+        /* What its guests were promised, so that nothing else is ever put in its place. Noted when it comes up, and when it grows. */
+        uint64_t size;          /* bytes; 0: nothing yet */
+        char *identity;         /* what a source that is a weaker name turned out to mean; NULL: nothing yet, or the source itself */
 
         List luns;              /* Lun.backstore_link */
 
@@ -44,6 +47,9 @@ DEFINE_CLEANUP(Backstore *, backstore_free);
 
 /* Two descriptions of one source: is it the same backstore by all that is stored of it? */
 bool backstore_agrees(const Backstore *a, const Backstore *b);
+
+/* Notes what guests are shown: the larger size, and an identity if there was none. 1: something is new. identity may be NULL. */
+int backstore_promise(Backstore *b, uint64_t size, const char *identity);
 
 /* "d-" and 12 hex digits of the SHA-256 of the source. */
 int backstore_default_name(const char *source, char **ret);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
 #include <json-c/json.h>
 
 #include "model/lun.h"
@@ -52,6 +53,27 @@ bool lun_is_gone(const Lun *l, bool instance_there) {
         return l->backstore->devnum != 0 && !instance_there;
 }
 
+bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
+        const Backstore *b = l->backstore;
+        char *why = NULL;
+        int r = 0;
+
+        if (b->identity && !strv_contains(d->keys, b->identity))
+                r = asprintf(&why, "%s is another disk than before: %s, and not %s", d->node, d->identity, b->identity);
+        else if (d->size < b->size)
+                r = asprintf(&why, "%s has %" PRIu64 " bytes, and its guests know %" PRIu64, d->node, d->size, b->size);
+        else if (d->read_only && !b->readonly)
+                r = asprintf(&why, "%s is read-only, and the LUN is not", d->node);
+        else
+                return true;
+
+        if (ret_why)
+                *ret_why = r < 0 ? NULL : why;
+        else if (r >= 0)
+                free(why);
+        return false;
+}
+
 DeviceHealth lun_health(const Lun *l, const Device *device, bool gone) {
         if (gone)
                 return HEALTH_GONE;
@@ -84,6 +106,7 @@ LunState lun_state(const Lun *l, const Device *device, bool gone) {
 }
 
 void lun_set_error(Lun *l, const char *code, const char *text) {
+        l->misfit = false;
         (void) free_and_strdup(&l->error_code, code);
         (void) free_and_strdup(&l->error_text, text);
 }

@@ -16,7 +16,8 @@ typedef enum LunState {
         LUN_ONLINE,             /* the guest can use it */
         LUN_DEGRADED,           /* up, but its device has no path, is suspended or went read-only. Left when the device recovers. */
         LUN_DRAINING,           /* not wanted any more; the kernel waits for its I/O, or for the guest to let go. Left by vanishing. */
-        LUN_FAILED,             /* a step failed; the error says which. Tried again on news of the device and, ever more rarely, by time. */
+        LUN_FAILED,             /* A step failed, or its device came back smaller, read-only or as another; the error says which. Tried again on
+                                 * news of the device and, after a failed step, ever more rarely, by time. */
         _LUN_STATE_MAX,
 } LunState;
 
@@ -58,6 +59,7 @@ typedef struct Lun {
         /* Observed. */
         bool present;           /* lun_<number> exists, or may exist */
         bool linked;            /* a guest can see it */
+        bool misfit;            /* what its source names now is not what its guests know; the error says why */
 
         /* Activity. */
         bool dirty;             /* the next pass looks at it */
@@ -81,11 +83,15 @@ void lun_set_backstore(Lun *l, Backstore *b);
 /* The instance of the device that is or was open has been removed from the host. instance_there: what the inventory says of it. */
 bool lun_is_gone(const Lun *l, bool instance_there);
 
+/* Is the device, which is usable, the one that was promised to the LUN's guests? If not, *ret_why (may be NULL) says why not, for people;
+ * out of memory it is NULL. */
+bool lun_fits(const Lun *l, const Device *d, char **ret_why);
+
 /* device: what the source resolves to now, or NULL. gone: as lun_is_gone(). The only place where a state comes from. */
 LunState lun_state(const Lun *l, const Device *device, bool gone);
 DeviceHealth lun_health(const Lun *l, const Device *device, bool gone);
 
-/* A NULL code clears. On -ENOMEM the code is set and the text may be missing. */
+/* A NULL code clears, and so does any the misfit. On -ENOMEM the code is set and the text may be missing. */
 void lun_set_error(Lun *l, const char *code, const char *text);
 
 const char *lun_state_to_string(LunState s);

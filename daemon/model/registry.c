@@ -184,13 +184,14 @@ int registry_add_target(Registry *r, Target *t, uint32_t *ret_lun) {
                 Backstore *known = registry_backstore(r, l->backstore->source);
 
                 if (known) {
-                        lun_set_backstore(l, known);
-                        continue;
+                        k = backstore_promise(known, l->backstore->size, l->backstore->identity);
+                        if (k >= 0)
+                                lun_set_backstore(l, known);
+                } else {
+                        k = hba_set(r, l->backstore->hba, HBA_OURS);
+                        if (k >= 0)
+                                k = map_put(r->backstores, l->backstore->source, l->backstore);
                 }
-
-                k = hba_set(r, l->backstore->hba, HBA_OURS);
-                if (k >= 0)
-                        k = map_put(r->backstores, l->backstore->source, l->backstore);
                 if (k < 0) {
                         /* Undone by hand: what was merged stays merged, which the caller's target survives. */
                         for (size_t j = 0; j < i; j++)

@@ -64,6 +64,7 @@ struct Target {
         bool dirty;             /* the next pass looks at the target itself */
         bool probe;             /* the next pass asks who is attached */
         void *worker;           /* the pass that runs, or NULL; one that hangs is not counted */
+        bool unsaved;           /* a promise of a backstore was noted that is not in its file yet */
         unsigned told;          /* LUNs that went up or down in this pass */
         unsigned failures;
         uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */

@@ -16,7 +16,8 @@ DEFINE_CLEANUP(Tokener *, json_tokener_free);
 
 static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
 static const char *const lun_keys[] = {
-        "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", NULL
+        "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", "size", "identity",
+        NULL
 };
 
 static int refuse(char **ret_why, const char *format, ...) _printf_(2, 3);
@@ -130,6 +131,29 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
         return 0;
 }
 
+static int parse_promise(Json *o, Backstore *b, char **ret_why) {
+        _cleanup_free_ char *canonical = NULL;
+        const char *identity;
+        SourceKind kind;
+        Json *v;
+
+        if (json_object_object_get_ex(o, "size", &v)) {
+                if (!json_object_is_type(v, json_type_int) || json_object_get_int64(v) < 0)
+                        return refuse(ret_why, "size is no number of bytes");
+                b->size = (uint64_t) json_object_get_int64(v);
+        }
+
+        if (!json_object_object_get_ex(o, "identity", &v))
+                return 0;
+
+        identity = get_string(o, "identity");
+        if (!identity || source_parse(identity, &kind, &canonical, NULL) < 0 || !streq(identity, canonical))
+                return refuse(ret_why, "identity is no proper source");
+
+        b->identity = TAKE_PTR(canonical);
+        return 0;
+}
+
 /* What the LUNs parsed so far stand on. */
 typedef struct Known {
         Map *backstores;        /* source -> Backstore */
@@ -181,6 +205,8 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         if (get_boolean(o, "readonly", &made->readonly) < 0)
                 return refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
         r = parse_attributes(o, made, ret_why);
+        if (r >= 0)
+                r = parse_promise(o, made, ret_why);
         if (r < 0)
                 return r;
 
@@ -190,6 +216,8 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
                 return refuse(ret_why, "LUN %" PRIu32 " has the hba number of another disk", number);
         if (b && !backstore_agrees(b, made))
                 return refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
+        if (b && backstore_promise(b, made->size, made->identity) < 0)
+                return -ENOMEM;
 
         l = lun_new(number, b ?: made);
         if (!l)
@@ -371,6 +399,11 @@ static int format_lun(const Lun *l, Json **ret) {
         ADD(r, o, "wanted", json_object_new_boolean(l->wanted));
         if (!l->wanted && l->force)
                 ADD(r, o, "force", json_object_new_boolean(true));
+
+        if (b->size > 0)
+                ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
+        if (b->identity)
+                ADD(r, o, "identity", json_object_new_string(b->identity));
 
         if (b->attributes && r >= 0) {
                 attributes = json_object_new_object();
