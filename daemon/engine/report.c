@@ -145,7 +145,9 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         if (report->error < 0)
                 set_lun_error(e, l, report);
         else {
-                lun_set_error(l, NULL, NULL);
+                /* A misfit is judged by its device, not by a pass that left it alone. */
+                if (l->linked || !l->misfit)
+                        lun_set_error(l, NULL, NULL);
                 l->failures = 0;
                 l->retry_at = 0;
         }

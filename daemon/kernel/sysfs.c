@@ -148,32 +148,108 @@ int sysfs_list(int dirfd, const char *path, char ***ret) {
         return 0;
 }
 
-int sysfs_holders(int dirfd, char ***ret) {
-        _cleanup_(strv_freep) char **kernel_names = NULL, **names = NULL;
+/* "vg--a-data" and "vg--a-data-real" to "vg-a/data": the dash between group and volume is single, those in the names are
+ * doubled (lvm2, lib/misc/lvm-string.c, dm_build_dm_name()). What follows one more is an inner layer. */
+static int lvm_volume(const char *dm_name, char **ret) {
+        _cleanup_free_ char *text = NULL;
+        unsigned separators = 0;
+        size_t n = 0;
+
+        text = malloc(strlen(dm_name) + 1);
+        if (!text)
+                return -ENOMEM;
+
+        for (const char *p = dm_name; *p; p++) {
+                if (p[0] == '-' && p[1] != '-') {
+                        if (++separators > 1)
+                                break;
+                        text[n++] = '/';
+                        continue;
+                }
+                text[n++] = *p;
+                p += p[0] == '-';
+        }
+        text[n] = 0;
+
+        *ret = TAKE_PTR(text);
+        return 0;
+}
+
+/* What people call it. */
+static int holder_name(int dirfd, const char *holders, const char *kernel_name, char **ret) {
+        _cleanup_free_ char *name = NULL, *uuid = NULL, *volume = NULL, *words = NULL;
+        char path[2 * NAME_MAX + 32];
         int r;
 
-        r = sysfs_list(dirfd, "holders", &kernel_names);
+        (void) snprintf(path, sizeof path, "%s/%s/dm/name", holders, kernel_name);
+        r = sysfs_read(dirfd, path, &name);
         if (r < 0)
                 return r;
+        (void) snprintf(path, sizeof path, "%s/%s/dm/uuid", holders, kernel_name);
+        r = sysfs_read(dirfd, path, &uuid);
+        if (r < 0)
+                return r;
+
+        if (!isempty(name) && uuid && startswith(uuid, "LVM-")) {
+                r = lvm_volume(name, &volume);
+                if (r < 0)
+                        return r;
+                if (asprintf(&words, "LVM volume %s", volume) < 0) {
+                        words = NULL;
+                        return -ENOMEM;
+                }
+        }
+
+        return text_printable(words ?: (isempty(name) ? kernel_name : name), ret);
+}
+
+static int holders_add(int dirfd, const char *holders, char ***names) {
+        _cleanup_(strv_freep) char **kernel_names = NULL;
+        int r;
+
+        r = sysfs_list(dirfd, holders, &kernel_names);
+        if (r < 0)
+                return r;
+
+        for (char **k = kernel_names; *k; k++) {
+                _cleanup_free_ char *text = NULL;
+
+                r = holder_name(dirfd, holders, *k, &text);
+                if (r < 0)
+                        return r;
+
+                r = strv_consume(names, TAKE_PTR(text));
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+int sysfs_holders(int dirfd, char ***ret) {
+        _cleanup_(strv_freep) char **entries = NULL, **names = NULL;
+        int r;
 
         names = calloc(1, sizeof *names);
         if (!names)
                 return -ENOMEM;
 
-        for (char **k = kernel_names; *k; k++) {
-                _cleanup_free_ char *raw = NULL, *text = NULL;
+        r = holders_add(dirfd, "holders", &names);
+        if (r >= 0)
+                r = sysfs_list(dirfd, ".", &entries);
+        if (r < 0)
+                return r;
+
+        /* Who has a partition keeps others from the disk (block/bdev.c, bd_may_claim()). */
+        for (char **e = entries; *e; e++) {
                 char path[NAME_MAX + 32];
 
-                (void) snprintf(path, sizeof path, "holders/%s/dm/name", *k);
-                r = sysfs_read(dirfd, path, &raw);
-                if (r < 0)
-                        return r;
+                (void) snprintf(path, sizeof path, "%s/partition", *e);
+                if (faccessat(dirfd, path, F_OK, 0) < 0)
+                        continue;
 
-                r = text_printable(isempty(raw) ? *k : raw, &text);
-                if (r < 0)
-                        return r;
-
-                r = strv_consume(&names, TAKE_PTR(text));
+                (void) snprintf(path, sizeof path, "%s/holders", *e);
+                r = holders_add(dirfd, path, &names);
                 if (r < 0)
                         return r;
         }

@@ -21,7 +21,7 @@ int sysfs_read_devnum(int dirfd, const char *path, dev_t *ret);                 
 /* Names in a directory but those with a dot in front, sorted. No directory: no names. */
 int sysfs_list(int dirfd, const char *path, char ***ret);
 
-/* What holds the device: kernel names, of maps the dm name; fit for people. */
+/* What holds the device or a partition of it, fit for people: kernel names, of maps the dm name, "LVM volume vg0/data". */
 int sysfs_holders(int dirfd, char ***ret);
 
 /* The dm name of the multipath map that holds the device, or the disk that it is a partition of: 1 and *ret, else 0. */

@@ -4,6 +4,7 @@
 
 #include "engine-fixture.h"
 #include "engine/edit.h"
+#include "engine/hotplug.h"
 #include "engine/queue.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
@@ -105,6 +106,115 @@ static void test_device_life(void) {
         g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
         g_assert_cmpuint(l->backstore->diskseq, ==, 71);
         g_assert_cmpstr(l->backstore->serial, ==, serial);
+        fixture_done(&f);
+}
+
+/* Device n as the fixture has it, changed by hand and put in its place again. key (may be NULL): one more name for it. */
+static void change_device(Fixture *f, unsigned n, uint64_t size, bool read_only, const char *key) {
+        Device *old = inventory_by_devnum(f->engine.inventory, makedev(250, n)), *d = device_new();
+
+        g_assert_nonnull(d);
+        d->devnum = old->devnum;
+        d->kind = old->kind;
+        d->name = g_strdup(old->name);
+        d->node = g_strdup(old->node);
+        d->identity = g_strdup(old->identity);
+        g_assert_cmpint(strv_extend(&d->keys, d->identity), >=, 0);
+        if (key)
+                g_assert_cmpint(strv_extend(&d->keys, key), >=, 0);
+        d->link = g_strdup(old->link);
+        d->diskseq = old->diskseq;
+        d->block_size = 512;
+        d->stable = d->initialized = d->ready = true;
+        d->size = size;
+        d->read_only = read_only;
+        hotplug_on_device(d->devnum, d, &f->engine);
+        fixture_run(f);
+}
+
+static void assert_misfit(Fixture *f, uint32_t number, const char *saying) {
+        Target *t = registry_target(&f->engine.registry, WWN_A);
+        Lun *l = target_lun(t, number);
+
+        g_assert_false(l->linked);
+        g_assert_cmpint(state_of(f, l), ==, LUN_FAILED);
+        g_assert_cmpstr(l->error_code, ==, "DeviceUnsafe");
+        g_assert_nonnull(strstr(l->error_text, saying));
+        g_assert_false(l->backstore->present);
+}
+
+/* What its guests know, or nothing: over a restart as well. */
+static void test_misfit(void) {
+        const uint64_t size = 1 << 20;
+        Fixture f = {};
+        Target *t;
+        Lun *l;
+
+        fixture_init(&f);
+        fixture_add_device(&f, 1, 10);
+        t = fixture_create(&f, WWN_A);
+        l = fixture_add_lun(&f, t, "wwid=36001");
+        fixture_run(&f);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
+        g_assert_cmpuint(l->backstore->size, ==, size);
+
+        /* It grows, and what shrinks under a guest is not pulled. */
+        change_device(&f, 1, 2 * size, false, NULL);
+        g_assert_cmpuint(l->backstore->size, ==, 2 * size);
+        change_device(&f, 1, size, false, NULL);
+        g_assert_true(l->linked);
+        g_assert_null(l->error_code);
+
+        fixture_remove_device(&f, 1);
+        fixture_run(&f);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_WAITING);
+        fixture_restart(&f);
+        fixture_add_device(&f, 1, 11);
+        fixture_run(&f);
+        assert_misfit(&f, 0, "1048576 bytes");
+        change_device(&f, 1, 2 * size, true, NULL);
+        assert_misfit(&f, 0, "read-only");
+
+        l = target_lun(registry_target(&f.engine.registry, WWN_A), 0);
+        fixture_remove_device(&f, 1);
+        fixture_run(&f);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_WAITING);
+        g_assert_null(l->error_code);
+
+        fixture_add_device(&f, 1, 12);
+        change_device(&f, 1, 2 * size, false, NULL);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
+        g_assert_null(l->error_code);
+        fixture_done(&f);
+}
+
+/* A name that any disk can have: what it means is known when it has been seen. */
+static void test_another_disk(void) {
+        const char *name = "by-id=dm-name-data";
+        Fixture f = {};
+        Target *t;
+        Lun *l;
+
+        fixture_init(&f);
+        t = fixture_create(&f, WWN_A);
+        l = fixture_add_lun(&f, t, name);
+        fixture_add_device(&f, 1, 10);
+        change_device(&f, 1, 1 << 20, false, name);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
+        g_assert_cmpstr(l->backstore->identity, ==, "wwid=36001");
+
+        fixture_remove_device(&f, 1);
+        fixture_run(&f);
+        fixture_restart(&f);
+        fixture_add_device(&f, 2, 20);
+        change_device(&f, 2, 1 << 20, false, name);
+        assert_misfit(&f, 0, "another disk");
+
+        fixture_remove_device(&f, 2);
+        fixture_add_device(&f, 1, 11);
+        change_device(&f, 1, 1 << 20, false, name);
+        l = target_lun(registry_target(&f.engine.registry, WWN_A), 0);
+        g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
         fixture_done(&f);
 }
 
@@ -407,6 +517,8 @@ int main(int argc, char *argv[]) {
 
         g_test_add_func("/engine/up-and-down", test_up_and_down);
         g_test_add_func("/engine/device-life", test_device_life);
+        g_test_add_func("/engine/misfit", test_misfit);
+        g_test_add_func("/engine/another-disk", test_another_disk);
         g_test_add_func("/engine/shared", test_shared);
         g_test_add_func("/engine/attached", test_attached);
         g_test_add_func("/engine/hang", test_hang);
