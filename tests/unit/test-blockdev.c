@@ -461,21 +461,22 @@ static void test_vanished(Sys *s, const void *data) {
 }
 
 static void test_stack(Sys *s, const void *data) {
-        _cleanup_(strv_freep) char **holders = NULL, **none = NULL;
-        _cleanup_close_ int dirfd = -EBADF, part = -EBADF;
+        _cleanup_(strv_freep) char **holders = NULL, **all = NULL, **none = NULL;
+        _cleanup_close_ int dirfd = -EBADF, part = -EBADF, free_disk = -EBADF;
         _cleanup_free_ char *map = NULL;
         _cleanup_free_ dev_t *stack = NULL, *absent = NULL;
         size_t n;
 
-        /* sda: sda1 in md0, sda2 in vg-a and vg-b; all in md0 again by vg-b */
+        /* sda: sda1 in md0, sda2 in vg/a and v-g/b (its inner layer), which md0 stands on as well */
         sys_add_disk(s, "sda", "8:0", "1");
+        sys_add_disk(s, "sdb", "8:16", "3");
         sys_add(s, "sda/sda1", "8:1", "8");
         sys_write(s, "sda/sda1", "partition", "1");
         sys_add(s, "sda/sda2", "8:2", "8");
         sys_write(s, "sda/sda2", "partition", "2");
         sys_add_disk(s, "md0", "9:0", "2");
         sys_add_map(s, "dm-0", "254:0", "vg-a", "LVM-a");
-        sys_add_map(s, "dm-1", "254:1", "vg-b", "LVM-b");
+        sys_add_map(s, "dm-1", "254:1", "v--g-b-real", "LVM-b");
         sys_hold(s, "sda/sda1", "md0");
         sys_hold(s, "sda/sda2", "dm-0");
         sys_hold(s, "sda/sda2", "dm-1");
@@ -494,15 +495,21 @@ static void test_stack(Sys *s, const void *data) {
         g_assert_cmpuint(n, ==, 1);
 
         dirfd = sysfs_open_block(s->root_fd, makedev(8, 0));
-        g_assert_cmpint(sysfs_holders(dirfd, &none), ==, 0);
+        g_assert_cmpint(sysfs_holders(dirfd, &all), ==, 0);
+        g_assert_cmpuint(strv_length(all), ==, 3);
+        g_assert_cmpstr(all[0], ==, "md0");
+        g_assert_cmpstr(all[1], ==, "LVM volume vg/a");
+
+        free_disk = sysfs_open_block(s->root_fd, makedev(8, 16));
+        g_assert_cmpint(sysfs_holders(free_disk, &none), ==, 0);
         g_assert_cmpuint(strv_length(none), ==, 0);
         g_assert_nonnull(none);
 
         part = sysfs_open_block(s->root_fd, makedev(8, 2));
         g_assert_cmpint(sysfs_holders(part, &holders), ==, 0);
         g_assert_cmpuint(strv_length(holders), ==, 2);
-        g_assert_cmpstr(holders[0], ==, "vg-a");
-        g_assert_cmpstr(holders[1], ==, "vg-b");
+        g_assert_cmpstr(holders[0], ==, "LVM volume vg/a");
+        g_assert_cmpstr(holders[1], ==, "LVM volume v-g/b");
         g_assert_cmpint(sysfs_multipath_holder(part, &map), ==, 0);
         g_assert_null(map);
 }
