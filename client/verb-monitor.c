@@ -99,6 +99,12 @@ static void event_print_properties(json_object *properties, bool all) {
         }
 }
 
+/* The disk itself grew or shrank under its LUN. A size that comes with a device or a state is that of a disk that came or went. */
+static bool is_resize(const char *event, json_object *properties) {
+        return streq(event, "changed") && value_number(properties, "size") > 0 &&
+                !json_object_object_get_ex(properties, "device", NULL) && !json_object_object_get_ex(properties, "state", NULL);
+}
+
 static int event_print(Monitor *m, const char *event, const char *path, json_object *properties, json_object *invalidated) {
         _cleanup_free_ char *wwn = NULL;
         char time[64];
@@ -128,6 +134,11 @@ static int event_print(Monitor *m, const char *event, const char *path, json_obj
         for (size_t i = 0; i < value_length(invalidated); i++)
                 printf(" %s=?", json_object_get_string(json_object_array_get_idx(invalidated, i)));
         putchar('\n');
+
+        /* vhost-scsi has no event for it: nobody else tells the guest. */
+        if (is_resize(event, properties))
+                printf("%24sThe guest goes on with the old size until it looks again. In a Linux guest:\n"
+                       "%24secho 1 > /sys/class/block/sdX/device/rescan\n", "", "");
 
         /* Somebody may be reading this through a pipe, as it happens. */
         return fflush(stdout) == 0 ? 0 : -EIO;
