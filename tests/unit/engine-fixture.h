@@ -15,6 +15,7 @@ void fixture_init(Fixture *f);                          /* a new, empty host */
 void fixture_done(Fixture *f);
 /* Ends the daemon as kill -9 does (children as well) and starts it again over the same state and the same fake kernel. */
 void fixture_restart(Fixture *f);
+void fixture_restart_bare(Fixture *f);                  /* the same, but nobody has told it of any device yet */
 
 /* /dev/fake<n>, number 250:<n>, instance diskseq, on the fake kernel and in the inventory. */
 void fixture_add_device(Fixture *f, unsigned n, uint64_t diskseq);

@@ -59,6 +59,24 @@ int block_open(const char *path, bool writable, Block **ret) {
         return 0;
 }
 
+void block_free_if_gone(Block *b) {
+        Block **p = &lio->blocks;
+
+        if (!b->gone || b->claims > 0)
+                return;
+
+        while (*p != b)
+                p = &(*p)->next;
+        *p = b->next;
+
+        for (char **l = b->links; *l; l++)
+                fake_free(*l);
+        fake_free(b->links);
+        fake_free(b->node);
+        fake_free(b);
+}
+
 void block_close(Block *b) {
         b->claims--;
+        block_free_if_gone(b);
 }

@@ -79,6 +79,8 @@ typedef enum FakeCall {
 #define FAKE_ALWAYS UINT32_MAX
 void fake_fail(unsigned calls, const char *pattern, unsigned nth, int error, unsigned times);
 
+void fake_fail_none(void);                              /* forgets them */
+
 /* Matching calls wait in the kernel, before they have an effect, until fake_release(): uninterruptible, so the caller's thread stays in the
  * call. Whoever needs a directory that such a call has locked waits with it: readers of that lun_L after an unlink (everything else goes
  * on), the rmdir of a backstore whose attribute is being written. If the waiting process is killed, its call takes effect at the release,
@@ -98,6 +100,11 @@ void fake_die_after(unsigned n, FakeDeath how);
 void fake_revive(void);                                 /* also forgets a death that has not happened */
 bool fake_is_dead(void);
 
+/* Nobody is inside a call from one to the other, so that whoever is killed meanwhile dies between two of them, as with the real kernel. Only
+ * those who wait in one may die in it. Nothing else of the fake may be called meanwhile. */
+void fake_freeze(void);
+void fake_thaw(void);
+
 /* --- looking --- */
 
 unsigned fake_count(unsigned calls);                    /* since the last fake_reset() or fake_journal_clear(), failed ones too */
@@ -112,3 +119,16 @@ typedef enum FakeSnapshot {
 
 /* All directories, links and attribute values, sorted, without statistics. malloc()ed. */
 char *fake_snapshot(FakeSnapshot what);
+
+/* Looks that wait for nothing, are not counted and cannot fail by a fault. */
+typedef struct FakeOpened {
+        dev_t devnum;
+        uint64_t diskseq;
+        bool read_only;
+        bool gone;              /* the device was removed since */
+} FakeOpened;
+
+bool fake_opened(const char *backstore, FakeOpened *ret);       /* what it has open; false: nothing */
+bool fake_block_is_open(dev_t devnum);                  /* by a backstore */
+char **fake_children(const char *path);                 /* what was made in a directory, links too; the caller frees it with strv_free() */
+char *fake_peek(const char *path);                      /* what an attribute says, or where a link leads; NULL: neither. malloc()ed. */

@@ -74,9 +74,13 @@ void fake_set_fabric_loaded(bool loaded) {
 /* --- block devices --- */
 
 static void block_remove(dev_t devnum) {
-        for (Block *b = lio->blocks; b; b = b->next)
-                if (b->devnum == devnum)
-                        b->gone = true;
+        for (Block *b = lio->blocks, *next; b; b = next) {
+                next = b->next;
+                if (b->devnum != devnum)
+                        continue;
+                b->gone = true;
+                block_free_if_gone(b);
+        }
 }
 
 void fake_block_add(const FakeBlock *b) {
@@ -259,6 +263,14 @@ void fake_fail(unsigned calls, const char *pattern, unsigned nth, int error, uns
         fake_unlock();
 }
 
+void fake_fail_none(void) {
+        fake_lock();
+        for (unsigned i = 0; i < control->n_faults; i++)
+                fake_free(control->faults[i].pattern);
+        control->n_faults = 0;
+        fake_unlock();
+}
+
 int call_begin(FakeCall call, const char *path) {
         int error = 0;
 
@@ -402,6 +414,79 @@ unsigned fake_count(unsigned calls) {
                         n += control->counts[i];
         fake_unlock();
         return n;
+}
+
+char **fake_children(const char *path) {
+        char **v = calloc(1, sizeof *v);
+        int attribute;
+        Node *n;
+
+        fake_lock();
+        if (lio_walk(path, true, &n, &attribute) >= 0 && attribute < 0)
+                for (const Node *c = n->child; c; c = c->next)
+                        if (!c->is_default && strv_extend(&v, c->name) < 0)
+                                abort();
+        fake_unlock();
+        return v;
+}
+
+char *fake_peek(const char *path) {
+        char page[PAGE], *s = NULL;
+        int attribute;
+        Node *n;
+
+        fake_lock();
+        if (lio_walk(path, false, &n, &attribute) >= 0) {
+                if (attribute >= 0 ? lio_show(n, attribute, page) >= 0 : n->type == &node_type_link) {
+                        if (attribute < 0)
+                                node_path(n->target, page);
+                        s = strdup(page);
+                        if (!s)
+                                abort();
+                }
+        }
+        fake_unlock();
+        return s;
+}
+
+bool fake_opened(const char *backstore, FakeOpened *ret) {
+        const Block *b = NULL, *disk;
+        int attribute;
+        Node *n;
+
+        fake_lock();
+        if (lio_walk(backstore, true, &n, &attribute) >= 0 && attribute < 0 && n->type == &node_type_backstore)
+                b = n->backstore.block;
+        if (b) {
+                disk = b->whole != 0 && !b->gone ? block_find(b->whole) : NULL;
+                *ret = (FakeOpened) {
+                        .devnum = b->devnum,
+                        .diskseq = disk ? disk->diskseq : b->diskseq,
+                        .read_only = n->backstore.read_only,
+                        .gone = b->gone,
+                };
+        }
+        fake_unlock();
+        return b;
+}
+
+bool fake_block_is_open(dev_t devnum) {
+        const Block *b;
+        bool open;
+
+        fake_lock();
+        b = block_find(devnum);
+        open = b && b->claims > 0;
+        fake_unlock();
+        return open;
+}
+
+void fake_freeze(void) {
+        fake_lock();
+}
+
+void fake_thaw(void) {
+        fake_unlock();
 }
 
 static void print_escaped(FILE *f, const char *s) {

@@ -116,6 +116,7 @@ struct Block {
 Block *block_find(dev_t devnum);
 int block_open(const char *path, bool writable, Block **ret);   /* exclusively */
 void block_close(Block *b);
+void block_free_if_gone(Block *b);      /* was removed, and no backstore has it open any more */
 
 /* fake-attr.c */
 extern const NodeType node_type_hba, node_type_fabric, node_type_wwn;
