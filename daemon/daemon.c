@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/autoexport.h"
+#include "engine/files.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -103,6 +104,11 @@ static int start_devices(Engine *e) {
         r = hotplug_enumerate(e);
         if (r < 0)
                 return log_error_errno(r, "Cannot enumerate devices");
+
+        r = files_new(e, &e->files);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch the mount table");
+        files_look(e);
 
         return 0;
 }
@@ -229,6 +235,7 @@ void daemon_done(Daemon *d) {
         publish_stop(e);
         queue_stop(e);
         sd_bus_flush_close_unref(d->bus);
+        files_free(e->files);
         uevents_free(e->uevents);
         registry_done(&e->registry);
         inventory_free(e->inventory);

@@ -9,6 +9,7 @@
 #include "bus/polkit.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/survey.h"
 
@@ -325,6 +326,7 @@ static int method_rescan(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (r <= 0)
                 return r < 0 ? r : 1;
 
+        files_look(e);
         r = hotplug_enumerate(e);
         if (r >= 0)
                 r = request_new(e, REQUEST_RESCAN, m, NULL, NULL, UINT64_MAX, &request);

@@ -22,7 +22,8 @@ static int sorted_devices(Engine *e, Device ***ret, size_t *ret_n) {
                 return -ENOMEM;
 
         INVENTORY_FOREACH(e->inventory, d)
-                devices[n++] = d;
+                if (d->kind != DEVICE_FILE)
+                        devices[n++] = d;
         qsort(devices, n, sizeof *devices, compare_names);
 
         *ret = TAKE_PTR(devices);

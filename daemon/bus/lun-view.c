@@ -42,7 +42,7 @@ void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
         if (b->place)
                 snprintf(ret->place, sizeof ret->place, "%s", b->place);
         else if (b->name)
-                snprintf(ret->place, sizeof ret->place, "iblock_%" PRIu32 "/%s", b->hba, b->name);
+                snprintf(ret->place, sizeof ret->place, "%s_%" PRIu32 "/%s", backstore_plugin(b), b->hba, b->name);
         else
                 ret->place[0] = 0;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "engine/edit.h"
+#include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
@@ -309,6 +310,8 @@ static int check_device(Engine *e, const Device *d, const LunOptions *o, Refusal
         /* Not ready is no fault: the LUN waits for it. */
         if (s.verdict != DEVICE_USABLE && s.verdict != DEVICE_NOT_READY)
                 return survey_refuse(d, &s, refusal);
+        if (d->kind == DEVICE_FILE && o->readonly)
+                return refuse(refusal, REFUSAL_INVALID_ARGS, "A file cannot be exported readonly: the kernel's fileio has no such mode");
         if (s.verdict == DEVICE_USABLE && d->read_only && !o->readonly)
                 return refuse(refusal, REFUSAL_DEVICE_UNSAFE, "%s is read-only; export it with readonly", d->node);
 
@@ -424,13 +427,14 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                         return r;
 
                 r = fill_backstore(b, o);
+                if (r >= 0 && d && d->kind == DEVICE_FILE)
+                        r = files_promise(b, d);
                 if (r < 0) {
                         registry_put_backstore(&e->registry, b);
                         return r;
                 }
                 b->present = true;
-                if (d && device_verdict(d, NULL) == DEVICE_USABLE)
-                        b->size = d->size;
+                b->size = d && device_verdict(d, NULL) == DEVICE_USABLE ? d->size : 0;
         }
 
         r = registry_add_lun(&e->registry, t, number, b, &l);

@@ -101,7 +101,8 @@ static void on_found(const LioFound *lio, void *userdata) {
 static void on_found_hba(const char *plugin, uint32_t number, void *userdata) {
         Child *c = userdata;
 
-        if (streq(plugin, "iblock"))
+        /* One space of numbers for both that we use. */
+        if (streq(plugin, "iblock") || streq(plugin, "fileio"))
                 tell(c->fd, &(Found) { .kind = FOUND_HBA, .number = number });
 }
 

@@ -130,6 +130,30 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
         hotplug_mark_device(e, inventory_by_devnum(e->inventory, devnum));
 }
 
+void hotplug_on_file(Engine *e, const char *source, Device *device) {
+        _cleanup_(device_freep) Device *old = NULL;
+        InventoryChange change;
+        Device *known = NULL;
+        int r;
+
+        if (!device) {
+                old = inventory_take_file(e->inventory, source);
+                if (old)
+                        hotplug_mark_device(e, old);
+                return;
+        }
+
+        r = inventory_put(e->inventory, device, &change, &old);
+        if (r < 0) {
+                device_free(device);
+                log_warning_errno(r, "Cannot keep a file");
+                return;
+        }
+
+        if (change != INVENTORY_SAME && inventory_resolve(e->inventory, source, &known) >= 0)
+                hotplug_mark_device(e, known);
+}
+
 int hotplug_enumerate(Engine *e) {
         int r;
 

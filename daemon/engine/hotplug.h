@@ -10,6 +10,9 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata);
 void hotplug_on_lost(void *userdata);
 
 /* Reads everything again; what is not there any more is taken as removed. */
+/* A file that a LUN stands on: takes the device over; NULL: its filesystem is not there. */
+void hotplug_on_file(Engine *e, const char *source, Device *device);
+
 /* Is the device that the LUN's source names now, or NULL, one that it may come up on, as far as its guests are concerned? If not, the LUN has
  * failed with the reason; if it is so again, it has not. */
 bool hotplug_judge(Engine *e, Lun *l, const Device *d);

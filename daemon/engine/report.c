@@ -20,11 +20,23 @@ static uint64_t retry_at(Engine *e, unsigned failures) {
         return at;
 }
 
+/* In "SIZE MOUNT PATH". */
+static const char *file_of(const PassReport *report) {
+        const char *p = strchr(report->value, '/');
+
+        return p ?: report->path;
+}
+
 static void describe(const PassReport *report, char *ret, size_t size) {
         if (report->path[0] == 0 && report->error == -EADDRINUSE)
                 snprintf(ret, size, "The LUN's place in configfs is taken by somebody else");
         else if (report->path[0] == 0)
                 snprintf(ret, size, "Cannot look at configfs: %s", strerror(-report->error));
+        else if (report->op == STEP_OPEN_FILE && report->error == -ESTALE)
+                snprintf(ret, size, "%s: the file is smaller than its guests know, or not on the filesystem that was meant", file_of(report));
+        else if (report->op == STEP_OPEN_FILE)
+                snprintf(ret, size, "Cannot export the file %s: %s%s", file_of(report), strerror(-report->error),
+                         report->error == -EACCES ? "; it must be root's, or writable for all" : "");
         else if (report->op == STEP_VERIFY)
                 snprintf(ret, size, "%s: the device that was opened is not the one that was meant (%s)", report->path, report->value);
         else if (report->value[0] != 0)
@@ -87,7 +99,7 @@ static void choose_other_hba(Engine *e, Backstore *b) {
                 return;
         }
 
-        log_info("core/iblock_%" PRIu32 " is somebody else's, using iblock_%" PRIu32 " for %s", old, hba, b->source);
+        log_info("core/%s_%" PRIu32 " is somebody else's, using number %" PRIu32 " for %s", backstore_plugin(b), old, hba, b->source);
         b->hba = hba;
         b->hba_fresh = true;
         registry_release_hba(&e->registry, old);
@@ -155,7 +167,7 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         if (was_linked != l->linked)
                 say_linked(l);
 
-        d = l->linked ? inventory_by_devnum(e->inventory, b->devnum) : NULL;
+        d = l->linked && !backstore_is_file(b) ? inventory_by_devnum(e->inventory, b->devnum) : NULL;
         if (d)
                 hotplug_note(e, l, d);
 

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "base/errno.h"
+#include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/survey.h"
 #include "model/source.h"
@@ -76,12 +77,29 @@ static int survey_holders(Engine *e, const Device *d, SurveyedDevice *s) {
         return 0;
 }
 
+static int survey_file(Engine *e, const Device *d, const Mounts *mounts, SurveyedDevice *ret) {
+        SurveyedDevice s = {};
+        int r = 0;
+
+        if (!registry_backstore(&e->registry, d->identity))
+                r = mounts_use_file(mounts, d->node, &s.detail);
+        if (r < 0)
+                return r;
+
+        s.verdict = r > 0 ? DEVICE_IN_USE : DEVICE_USABLE;
+        *ret = s;
+        return 0;
+}
+
 int survey_device(Engine *e, const Device *d, const Mounts *mounts, SurveyedDevice *ret) {
         _cleanup_(surveyed_device_done) SurveyedDevice s = {};
         _cleanup_free_ char *map = NULL;
         int r;
 
         s.verdict = device_verdict(d, &s.detail);
+
+        if (d->kind == DEVICE_FILE)
+                return survey_file(e, d, mounts, ret);
 
         /* Whatever udev says of it, sysfs knows whose path it is. */
         if (e->uevents && s.verdict != DEVICE_PATH_MEMBER && uevents_multipath_holder(e->uevents, d, &map) > 0) {
@@ -172,6 +190,9 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
                 return r;
         if (r < 0)
                 return refuse(refusal, REFUSAL_INVALID_SOURCE, "Invalid source: %s", why ?: "unknown form");
+
+        if (kind == SOURCE_FILE)
+                return files_resolve(e, text, ret_source, ret_device, refusal);
 
         if (kind == SOURCE_PATH) {
                 r = resolve_path(e, source_value(text), &d, refusal);

@@ -132,6 +132,8 @@ static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
                         .serial = b->serial,
                         .readonly = b->readonly,
                         .attributes = b->attributes,
+                        .file = backstore_is_file(b),
+                        .size = b->size,
                         .usable = usable,
                         .gone = gone,
                         .node = d ? d->node : NULL,

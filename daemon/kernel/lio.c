@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/errno.h"
 #include "base/parse.h"
 #include "kernel/lio.h"
 
-/* Reads core/iblock_<N>/<name>/<file>; a file that is not there leaves NULL. */
+/* Reads core/<plugin>_<N>/<name>/<file>; a file that is not there leaves NULL. */
 static int read_backstore(Cfs *c, const LunWant *want, const char *file, char **ret) {
         char path[512];
         int r;
 
-        snprintf(path, sizeof path, "core/iblock_%u/%s/%s", want->hba, want->name, file);
+        snprintf(path, sizeof path, "core/%s_%u/%s/%s", plan_plugin(want), want->hba, want->name, file);
         r = cfs_read(c, path, ret);
         return r == -ENOENT ? 0 : r;
 }
@@ -122,7 +124,7 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
                         return r;
         }
 
-        snprintf(path, sizeof path, "core/iblock_%u", want->hba);
+        snprintf(path, sizeof path, "core/%s_%u", plan_plugin(want), want->hba);
         r = cfs_list(c, path, true, false, &entries);
         if (r < 0 && r != -ENOENT)
                 return r;
@@ -174,6 +176,54 @@ static int verify(Cfs *c, const char *info_path, const char *mark) {
         return diskseq == meant_diskseq ? 0 : -ESTALE;
 }
 
+/* Opens the file itself and hands that to the kernel, which would make a missing one (O_CREAT: fd_configure_device(),
+ * drivers/target/target_core_file.c), or take another that was put in its place. */
+static int open_file(const char *path, uint64_t size, uint64_t mount) {
+        _cleanup_close_ int fd = -EBADF;
+        struct statx st;
+
+        fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return negative_errno();
+        if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE | STATX_MNT_ID, &st) < 0)
+                return negative_errno();
+        if (!S_ISREG(st.stx_mode))
+                return -EINVAL;
+        if (!(st.stx_mask & STATX_MNT_ID))
+                return -EOPNOTSUPP;
+        if (st.stx_mnt_id != mount || st.stx_size < size)
+                return -ESTALE;
+
+        return TAKE_FD(fd);
+}
+
+static int perform_open_file(Cfs *c, const Step *s) {
+        char path[512], value[64];
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t size, mount;
+        int at = 0, r;
+
+        if (sscanf(s->value, "%" SCNu64 " %" SCNu64 " %n", &size, &mount, &at) != 2 || at == 0)
+                return -EINVAL;
+
+        fd = open_file(s->value + at, size, mount);
+        if (fd < 0)
+                return fd;
+
+        snprintf(path, sizeof path, "%s/control", s->path);
+        snprintf(value, sizeof value, "fd_dev_name=/proc/self/fd/%d", fd);
+        r = cfs_write(c, path, value);
+        if (r >= 0) {
+                snprintf(value, sizeof value, "fd_dev_size=%" PRIu64, size);
+                r = cfs_write(c, path, value);
+        }
+        if (r < 0)
+                return r;
+
+        snprintf(path, sizeof path, "%s/enable", s->path);
+        return cfs_write(c, path, "1");
+}
+
 int lio_perform(Cfs *c, const Step *s) {
         int r;
 
@@ -183,6 +233,8 @@ int lio_perform(Cfs *c, const Step *s) {
                 return cfs_mkdir(c, s->path);
         case STEP_WRITE:
                 return cfs_write(c, s->path, s->value);
+        case STEP_OPEN_FILE:
+                return perform_open_file(c, s);
         case STEP_VERIFY:
                 return verify(c, s->path, s->value);
         case STEP_SYMLINK:

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "base/strv.h"
 #include "base/text.h"
 #include "kernel/mounts.h"
 #include "kernel/sysfs.h"
@@ -26,6 +27,7 @@ typedef struct Use {
 } Use;
 
 struct Mounts {
+        char **swap_files;
         Use *uses;              /* sorted by number, then order */
         size_t n, room;
 };
@@ -112,9 +114,11 @@ static int add_swap(Mounts *m, struct libmnt_fs *fs) {
         const char *source = mnt_fs_get_source(fs);
         dev_t devnum;
 
-        /* A swap file's disk is in use by being mounted. */
-        if (!source || !block_device_number(source, &devnum))
+        if (!source)
                 return 0;
+        /* A swap file's disk is in use by being mounted. */
+        if (!block_device_number(source, &devnum))
+                return strv_extend(&m->swap_files, source);
 
         return mounts_add(m, devnum, strdup("in use as swap"));
 }
@@ -215,6 +219,7 @@ Mounts *mounts_free(Mounts *m) {
         for (size_t i = 0; i < m->n; i++)
                 free(m->uses[i].text);
         free(m->uses);
+        strv_free(m->swap_files);
         free(m);
         return NULL;
 }
@@ -242,4 +247,32 @@ int mounts_use(const Mounts *m, dev_t devnum, char **ret) {
 
         *ret = text;
         return 1;
+}
+
+int mounts_use_file(const Mounts *m, const char *path, char **ret) {
+        _cleanup_(globfreep) glob_t loops = {};
+
+        if (strv_contains(m->swap_files, path)) {
+                *ret = strdup("in use as swap");
+                return *ret ? 1 : -ENOMEM;
+        }
+
+        if (glob("/sys/block/loop*/loop/backing_file", 0, NULL, &loops) == GLOB_NOSPACE)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < loops.gl_pathc; i++) {
+                _cleanup_free_ char *backing = NULL;
+                const char *name = loops.gl_pathv[i] + strlen("/sys/block/");
+                int r;
+
+                r = sysfs_read(AT_FDCWD, loops.gl_pathv[i], &backing);
+                if (r < 0)
+                        return r;
+                if (!streq_ptr(backing, path))
+                        continue;
+
+                return asprintf(ret, "in use by /dev/%.*s", (int) strcspn(name, "/"), name) < 0 ? -ENOMEM : 1;
+        }
+
+        return 0;
 }

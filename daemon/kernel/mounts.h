@@ -16,3 +16,6 @@ DEFINE_CLEANUP(Mounts *, mounts_free);
 /* "mounted on /srv", "in use as swap" in *ret (allocated) and 1; 0 if neither. Btrfs and others with an anonymous device number are
  * found by their mount source. */
 int mounts_use(const Mounts *m, dev_t devnum, char **ret);
+
+/* The same for a regular file: "in use as swap", "in use by /dev/loop0". */
+int mounts_use_file(const Mounts *m, const char *path, char **ret);

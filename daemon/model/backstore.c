@@ -4,6 +4,7 @@
 
 #include "base/parse.h"
 #include "model/backstore.h"
+#include "model/source.h"
 
 Backstore *backstore_new(const char *source) {
         _cleanup_(backstore_freep) Backstore *b = NULL;
@@ -33,6 +34,7 @@ Backstore *backstore_free(Backstore *b) {
         free(b->name);
         free(b->serial);
         free(b->identity);
+        free(b->mount);
         strv_free(b->attributes);
         free(b->place);
         free(b->device);
@@ -43,6 +45,14 @@ Backstore *backstore_free(Backstore *b) {
 bool backstore_agrees(const Backstore *a, const Backstore *b) {
         return a->hba == b->hba && streq(a->name, b->name) && streq(a->serial, b->serial) && a->readonly == b->readonly &&
                strv_equal(a->attributes, b->attributes);
+}
+
+bool backstore_is_file(const Backstore *b) {
+        return b->source && source_kind(b->source) == SOURCE_FILE;
+}
+
+const char *backstore_plugin(const Backstore *b) {
+        return backstore_is_file(b) ? "fileio" : "iblock";
 }
 
 int backstore_promise(Backstore *b, uint64_t size, const char *identity) {

@@ -7,11 +7,12 @@
 #include "base/list.h"
 #include "base/strv.h"
 
-/* The device as LIO opens it: core/iblock_<hba>/<name>. One for each distinct source, shared by the LUNs on it. Alive as long as a LUN
- * stands on it. */
+/* The device as LIO opens it: core/iblock_<hba>/<name>, or core/fileio_<hba>/<name> for a file. One for each distinct source, shared by the
+ * LUNs on it. Alive as long as a LUN stands on it. */
 
 #define BACKSTORE_NAME_MAX 64   /* our limit for names that an admin gives; the guest sees the first 16 bytes as model (facts 1.9) */
 #define BACKSTORE_SERIAL_MAX 64
+#define BACKSTORE_FILESYSTEM "filesystem="       /* what the identity of a file begins with */
 #define BACKSTORE_HBA_NONE UINT32_MAX
 /* It is a directory's name; the kernel takes 11 digits (facts 1.12), but the table of those in use is not for that. */
 #define BACKSTORE_HBA_MAX 1048575U
@@ -27,7 +28,9 @@ typedef struct Backstore {
         char **attributes;      /* "name=value", sorted; only what the admin set */
         /* What its guests were promised, so that nothing else is ever put in its place. Noted when it comes up, and when it grows. */
         uint64_t size;          /* bytes; 0: nothing yet */
-        char *identity;         /* what a source that is a weaker name turned out to mean; NULL: nothing yet, or the source itself */
+        char *identity;         /* what a source that is a weaker name turned out to mean; NULL: nothing yet, or the source itself. Of a
+                                 * file: "filesystem=…", the one it is on. */
+        char *mount;            /* of a file: where that is mounted */
 
         List luns;              /* Lun.backstore_link */
 
@@ -50,6 +53,10 @@ bool backstore_agrees(const Backstore *a, const Backstore *b);
 
 /* Notes what guests are shown: the larger size, and an identity if there was none. 1: something is new. identity may be NULL. */
 int backstore_promise(Backstore *b, uint64_t size, const char *identity);
+
+/* iblock, or fileio. */
+const char *backstore_plugin(const Backstore *b);
+bool backstore_is_file(const Backstore *b);
 
 /* "d-" and 12 hex digits of the SHA-256 of the source. */
 int backstore_default_name(const char *source, char **ret);

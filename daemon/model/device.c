@@ -21,6 +21,7 @@ Device *device_free(Device *d) {
         strv_free(d->keys);
         free(d->link);
         free(d->dm_name);
+        free(d->mount);
         free(d->path_of);
         free(d->model);
         free(d->wish_target);
@@ -40,6 +41,7 @@ bool device_equal(const Device *a, const Device *b) {
                 strv_equal(a->keys, b->keys) &&
                 streq_ptr(a->link, b->link) &&
                 streq_ptr(a->dm_name, b->dm_name) &&
+                streq_ptr(a->mount, b->mount) &&
                 streq_ptr(a->path_of, b->path_of) &&
                 streq_ptr(a->model, b->model) &&
                 streq_ptr(a->wish_target, b->wish_target) &&
@@ -156,6 +158,7 @@ const char *device_kind_to_string(DeviceKind k) {
                 [DEVICE_PARTITION] = "partition",
                 [DEVICE_MULTIPATH] = "multipath",
                 [DEVICE_MAP] = "map",
+                [DEVICE_FILE] = "file",
         };
 
         assert(k < _DEVICE_KIND_MAX);

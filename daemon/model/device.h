@@ -14,6 +14,7 @@ typedef enum DeviceKind {
         DEVICE_PARTITION,
         DEVICE_MULTIPATH,       /* a device-mapper map whose DM_UUID starts with mpath- */
         DEVICE_MAP,             /* any other device-mapper map */
+        DEVICE_FILE,            /* a regular file, as far as the mount table tells: the right filesystem or none at all is where it is */
         _DEVICE_KIND_MAX,
 } DeviceKind;
 
@@ -51,12 +52,13 @@ typedef struct Device {
         char **keys;            /* every canonical source text that names it, NULL-terminated; identity is the first */
         char *link;             /* what goes into LIO's udev_path: the stable /dev/disk/by-id/… link, else node */
         char *dm_name;          /* maps only */
+        char *mount;            /* files only: the directory that its filesystem is mounted on */
         char *path_of;          /* paths only: the map's dm name, "" when it is not known (yet) */
         char *model;            /* for people; may be NULL */
         char *wish_target;      /* what a udev rule asks for, as it stands there (model/wish.h); NULL: nothing */
         char *wish_number;
         char *wish_readonly;
-        uint64_t diskseq;       /* the kernel's instance number, 0 if it has none */
+        uint64_t diskseq;       /* the kernel's instance number, 0 if it has none; of a file: the mount's id */
         uint64_t size;          /* bytes */
         uint32_t block_size;    /* logical, bytes */
         int valid_paths;        /* of a multipath map; -1: not said */
@@ -84,6 +86,6 @@ DeviceVerdict device_verdict(const Device *d, char **ret_detail);
 /* d NULL: HEALTH_GONE if the device was there before (gone), else HEALTH_UNKNOWN. writable: the LUN may write. */
 DeviceHealth device_health(const Device *d, bool writable, bool gone);
 
-const char *device_kind_to_string(DeviceKind k);                /* disk partition multipath map */
+const char *device_kind_to_string(DeviceKind k);                /* disk partition multipath map file */
 const char *device_verdict_to_string(DeviceVerdict v);          /* usable not-ready ignored path-member in-use held unsuitable */
 const char *device_health_to_string(DeviceHealth h);            /* as design.md's Health: ok degraded no-path … */

@@ -35,11 +35,11 @@ struct Entry {
         Claim *claims;
         size_t n_claims;
         List link;              /* Inventory.marked or .unmarked */
-        char number[24];        /* "8:16" */
+        char key[];             /* "8:16"; of a file, its identity */
 };
 
 struct Inventory {
-        Map *entries;           /* number -> Entry */
+        Map *entries;           /* key -> Entry */
         Map *names;             /* source text -> Name */
         List marked, unmarked;
 };
@@ -59,6 +59,7 @@ static Rank device_rank(const Device *d) {
                 return RANK_MAP;
         case DEVICE_DISK:
         case DEVICE_PARTITION:
+        case DEVICE_FILE:
         case _DEVICE_KIND_MAX:
                 break;
         }
@@ -167,7 +168,7 @@ static Device *entry_free(Inventory *i, Entry *e) {
 
         claims_drop(i, e->claims, e->n_claims);
         list_unlink(&e->link);
-        map_remove(i->entries, e->number);
+        map_remove(i->entries, e->key);
         free(e);
         return d;
 }
@@ -201,16 +202,28 @@ static Entry *entry_find(const Inventory *i, dev_t devnum) {
         return map_get(i->entries, number);
 }
 
-static int entry_new(Inventory *i, dev_t devnum, Entry **ret) {
-        _cleanup_free_ Entry *e = calloc(1, sizeof *e);
+static Entry *entry_of(const Inventory *i, const Device *d) {
+        return d->kind == DEVICE_FILE ? map_get(i->entries, d->identity) : entry_find(i, d->devnum);
+}
+
+static int entry_new(Inventory *i, const Device *d, Entry **ret) {
+        _cleanup_free_ Entry *e = NULL;
+        char number[24];
+        const char *key = number;
         int r;
 
+        if (d->kind == DEVICE_FILE)
+                key = d->identity;
+        else
+                number_format(d->devnum, number);
+
+        e = calloc(1, sizeof *e + strlen(key) + 1);
         if (!e)
                 return -ENOMEM;
 
-        number_format(devnum, e->number);
+        strcpy(e->key, key);
         list_init(&e->link);
-        r = map_put(i->entries, e->number, e);
+        r = map_put(i->entries, e->key, e);
         if (r < 0)
                 return r;
 
@@ -219,7 +232,7 @@ static int entry_new(Inventory *i, dev_t devnum, Entry **ret) {
 }
 
 int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device **ret_old) {
-        Entry *e = entry_find(i, d->devnum);
+        Entry *e = entry_of(i, d);
         bool changed = !e || !device_equal(e->device, d);
         Device *old = e ? e->device : NULL;
         Claim *claims = NULL;
@@ -238,7 +251,7 @@ int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device *
                         return r;
 
                 if (!e) {
-                        r = entry_new(i, d->devnum, &e);
+                        r = entry_new(i, d, &e);
                         if (r < 0) {
                                 claims_drop(i, claims, n);
                                 return r;
@@ -265,6 +278,12 @@ int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device *
 
 Device *inventory_take(Inventory *i, dev_t devnum) {
         Entry *e = entry_find(i, devnum);
+
+        return e ? entry_free(i, e) : NULL;
+}
+
+Device *inventory_take_file(Inventory *i, const char *source) {
+        Entry *e = map_get(i->entries, source);
 
         return e ? entry_free(i, e) : NULL;
 }
@@ -333,6 +352,8 @@ void inventory_unmark(Inventory *i) {
         Entry *e;
 
         LIST_FOREACH(&i->marked, e, Entry, link) {
+                if (e->device->kind == DEVICE_FILE)
+                        continue;
                 list_unlink(&e->link);
                 list_append(&i->unmarked, &e->link);
         }

@@ -3,7 +3,8 @@
 
 #include "model/device.h"
 
-/* Every block device of the host that we know of, by number and by every source text that names it. Owns its devices. */
+/* Every block device of the host that we know of, by number and by every source text that names it, and the files that LUNs stand on, by
+ * their source. Owns its devices. */
 
 typedef struct Inventory Inventory;
 
@@ -23,6 +24,8 @@ int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device *
 /* Hands the device with that number over to the caller, or NULL. */
 Device *inventory_take(Inventory *i, dev_t devnum);
 
+Device *inventory_take_file(Inventory *i, const char *source);
+
 Device *inventory_by_devnum(const Inventory *i, dev_t devnum);
 
 /* The device that a canonical source text names. -ENODEV: none now. -ENOTUNIQ: several, none of which is to be preferred. Paths of a
@@ -38,6 +41,6 @@ bool inventory_next(const Inventory *i, size_t *iterator, Device **ret);        
 #define INVENTORY_FOREACH(inventory, d) \
         for (size_t _i_##d = 0; inventory_next((inventory), &_i_##d, &(d));)
 
-/* For enumerating again: forget the marks, mark each device seen while enumerating (inventory_put does), then take those not seen. */
+/* For enumerating block devices again: forget the marks, mark each device seen while enumerating (inventory_put does), then take those not seen. */
 void inventory_unmark(Inventory *i);
 Device *inventory_take_unmarked(Inventory *i);                  /* one at a time, NULL when there is none left */

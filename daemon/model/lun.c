@@ -50,7 +50,8 @@ void lun_set_backstore(Lun *l, Backstore *b) {
 }
 
 bool lun_is_gone(const Lun *l, bool instance_there) {
-        return l->backstore->devnum != 0 && !instance_there;
+        /* An open file is there, whatever happens to its name. */
+        return !backstore_is_file(l->backstore) && l->backstore->devnum != 0 && !instance_there;
 }
 
 bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
@@ -58,7 +59,9 @@ bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
         char *why = NULL;
         int r = 0;
 
-        if (b->identity && !strv_contains(d->keys, b->identity))
+        if (d->kind == DEVICE_FILE && b->identity && !strv_contains(d->keys, b->identity))
+                r = asprintf(&why, "another filesystem than before is mounted on %s, where %s should be", strempty(b->mount), d->node);
+        else if (b->identity && !strv_contains(d->keys, b->identity))
                 r = asprintf(&why, "%s is another disk than before: %s, and not %s", d->node, d->identity, b->identity);
         else if (d->size < b->size)
                 r = asprintf(&why, "%s has %" PRIu64 " bytes, and its guests know %" PRIu64, d->node, d->size, b->size);

@@ -18,10 +18,15 @@ void plan_done(Plan *p) {
         *p = (Plan) {};
 }
 
+const char *plan_plugin(const LunWant *want) {
+        return want->file ? "fileio" : "iblock";
+}
+
 const char *step_op_to_string(StepOp op) {
         static const char *const names[_STEP_OP_MAX] = {
                 [STEP_MKDIR] = "mkdir",
                 [STEP_WRITE] = "write",
+                [STEP_OPEN_FILE] = "open",
                 [STEP_VERIFY] = "verify",
                 [STEP_SYMLINK] = "symlink",
                 [STEP_UNLINK] = "unlink",
@@ -159,39 +164,54 @@ static int plan_attribute(const LunWant *want, const LunSeen *seen, const char *
         if (streq_ptr(is, value + 1))
                 return 0;
 
-        return plan_add(p, STEP_WRITE, value + 1, "core/iblock_%u/%s/attrib/%.*s", want->hba, want->name, (int) n, attribute);
+        return plan_add(p, STEP_WRITE, value + 1, "core/%s_%u/%s/attrib/%.*s", plan_plugin(want), want->hba, want->name, (int) n, attribute);
+}
+
+/* The kernel opens the device at the end of this. */
+static int plan_open(const LunWant *want, const char *mark, Plan *p) {
+        _cleanup_free_ char *value = NULL;
+        int r = 0;
+
+        ADD(r, p, STEP_WRITE, mark, "core/%s_%u/%s/alias", plan_plugin(want), want->hba, want->name);
+        ADD(r, p, STEP_WRITE, want->link, "core/%s_%u/%s/udev_path", plan_plugin(want), want->hba, want->name);
+        if (want->file) {
+                if (asprintf(&value, "%" PRIu64 " %" PRIu64 " %s", want->size, want->diskseq, want->node) < 0)
+                        return -ENOMEM;
+                ADD(r, p, STEP_OPEN_FILE, value, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name);
+                return r;
+        }
+
+        if (asprintf(&value, "udev_path=%s", want->node) < 0)
+                return -ENOMEM;
+        ADD(r, p, STEP_WRITE, value, "core/%s_%u/%s/control", plan_plugin(want), want->hba, want->name);
+        if (want->readonly)
+                ADD(r, p, STEP_WRITE, "readonly=1", "core/%s_%u/%s/control", plan_plugin(want), want->hba, want->name);
+        ADD(r, p, STEP_WRITE, "1", "core/%s_%u/%s/enable", plan_plugin(want), want->hba, want->name);
+        return r;
 }
 
 /* What has to be set before the first link: most of it is refused afterwards (facts 1.2). */
 static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) {
-        _cleanup_free_ char *control = NULL, *mark = NULL;
+        _cleanup_free_ char *mark = NULL;
         int r;
-
-        if (asprintf(&control, "udev_path=%s", want->node) < 0)
-                return -ENOMEM;
 
         r = plan_mark(want->diskseq, want->devnum, &mark);
         if (!seen->hba_dir)
-                ADD(r, p, STEP_MKDIR, NULL, "core/iblock_%u", want->hba);
+                ADD(r, p, STEP_MKDIR, NULL, "core/%s_%u", plan_plugin(want), want->hba);
         if (!seen->backstore_dir)
-                ADD(r, p, STEP_MKDIR, NULL, "core/iblock_%u/%s", want->hba, want->name);
-        if (!seen->enabled) {
-                ADD(r, p, STEP_WRITE, mark, "core/iblock_%u/%s/alias", want->hba, want->name);
-                ADD(r, p, STEP_WRITE, control, "core/iblock_%u/%s/control", want->hba, want->name);
-                if (want->readonly)
-                        ADD(r, p, STEP_WRITE, "readonly=1", "core/iblock_%u/%s/control", want->hba, want->name);
-                ADD(r, p, STEP_WRITE, want->link, "core/iblock_%u/%s/udev_path", want->hba, want->name);
-                ADD(r, p, STEP_WRITE, "1", "core/iblock_%u/%s/enable", want->hba, want->name);
-        }
+                ADD(r, p, STEP_MKDIR, NULL, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name);
+        if (r >= 0 && !seen->enabled)
+                r = plan_open(want, mark, p);
 
         /* With another LUN on it, it is exported, and these were set before. */
         if (want->others && seen->enabled)
                 return r;
 
         /* One that is enabled already may have been so by a pass that died before it looked. */
-        ADD(r, p, STEP_VERIFY, mark, "core/iblock_%u/%s/info", want->hba, want->name);
+        if (!want->file)
+                ADD(r, p, STEP_VERIFY, mark, "core/%s_%u/%s/info", plan_plugin(want), want->hba, want->name);
         if (!streq_ptr(seen->serial, want->serial))
-                ADD(r, p, STEP_WRITE, want->serial, "core/iblock_%u/%s/wwn/vpd_unit_serial", want->hba, want->name);
+                ADD(r, p, STEP_WRITE, want->serial, "core/%s_%u/%s/wwn/vpd_unit_serial", plan_plugin(want), want->hba, want->name);
 
         for (const char *const *a = plan_default_attributes; r >= 0 && *a; a++)
                 if (!attribute_value(want->attributes, *a, strcspn(*a, "=")))
@@ -215,7 +235,7 @@ bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
         if (!seen->link)
                 return false;
 
-        return asprintf(&place, "core/iblock_%u/%s", want->hba, want->name) < 0 || !streq_ptr(seen->link_target, place) ||
+        return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name) < 0 || !streq_ptr(seen->link_target, place) ||
                plan_backstore_is_theirs(seen);
 }
 
@@ -229,9 +249,9 @@ static int plan_lun_down(const LunWant *want, const LunSeen *seen, Plan *p) {
         if (seen->dir && !keep_lun)
                 ADD(r, p, STEP_RMDIR, NULL, "vhost/%s/tpgt_1/lun/lun_%u", want->wwn, want->number);
         if (seen->backstore_dir && !keep_backstore)
-                ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u/%s", want->hba, want->name);
+                ADD(r, p, STEP_RMDIR, NULL, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name);
         if (seen->hba_dir && !seen->hba_others && !keep_backstore)
-                ADD(r, p, STEP_RMDIR, NULL, "core/iblock_%u", want->hba);
+                ADD(r, p, STEP_RMDIR, NULL, "core/%s_%u", plan_plugin(want), want->hba);
 
         return r;
 }
@@ -242,7 +262,8 @@ static bool backstore_is_stale(const LunWant *want, const LunSeen *seen) {
         uint64_t diskseq;
         dev_t devnum;
 
-        if (!want->usable || want->others || seen->link || !seen->enabled || !plan_parse_mark(seen->alias, &diskseq, &devnum))
+        /* A file was looked at when it was opened; mounts are numbered anew by each start of the daemon. */
+        if (want->file || !want->usable || want->others || seen->link || !seen->enabled || !plan_parse_mark(seen->alias, &diskseq, &devnum))
                 return false;
 
         return diskseq != want->diskseq || devnum != want->devnum;
@@ -254,7 +275,7 @@ int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
         size_t n = p->n;
         int r = 0;
 
-        if (asprintf(&place, "core/iblock_%u/%s", want->hba, want->name) < 0)
+        if (asprintf(&place, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name) < 0)
                 return -ENOMEM;
 
         /* The store says what we wanted, not that nobody came before us: a link to another backstore is somebody else's, and so is an

@@ -15,6 +15,7 @@
 typedef enum StepOp {
         STEP_MKDIR,
         STEP_WRITE,
+        STEP_OPEN_FILE,         /* fileio: configures and enables the backstore in the directory on a file, which is never made */
         STEP_VERIFY,            /* no change: what the kernel opened must be the instance that was meant */
         STEP_SYMLINK,
         STEP_UNLINK,
@@ -25,7 +26,8 @@ typedef enum StepOp {
 typedef struct Step {
         StepOp op;
         char *path;             /* relative to <configfs>/target */
-        char *value;            /* WRITE: the bytes; SYMLINK: what it points to, relative as well; VERIFY: the mark */
+        char *value;            /* WRITE: the bytes; SYMLINK: what it points to, relative as well; VERIFY: the mark; OPEN_FILE: "SIZE MOUNT PATH": bytes
+                                 * to export, which it has, and the id of the mount that it is on */
 } Step;
 
 typedef struct Plan {
@@ -63,7 +65,9 @@ typedef struct LunWant {
 
         /* The device. usable: it may be brought up on it now. gone: the instance that is open was removed. */
         bool usable, gone;
-        const char *node;       /* /dev/… to open */
+        bool file;              /* a regular file: the backstore is of fileio */
+        uint64_t size;          /* of a file, bytes */
+        const char *node;       /* /dev/… to open, or the file */
         const char *link;       /* its stable name */
         dev_t devnum;
         uint64_t diskseq;
@@ -85,6 +89,9 @@ typedef struct LunSeen {
 } LunSeen;
 
 void lun_seen_done(LunSeen *s);
+
+/* iblock, or fileio: what stands before the number in core/. */
+const char *plan_plugin(const LunWant *want);
 
 /* Steps that make the target's directory, portal group and nexus. */
 int plan_target_up(const TargetWant *want, const TargetSeen *seen, Plan *p);

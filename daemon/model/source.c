@@ -9,6 +9,7 @@ static const char *const kind_names[_SOURCE_KIND_MAX] = {
         [SOURCE_WWID] = "wwid",
         [SOURCE_BY_ID] = "by-id",
         [SOURCE_PATH] = "path",
+        [SOURCE_FILE] = "file",
 };
 
 /* What stands behind "KIND=", or NULL. */
@@ -31,7 +32,7 @@ static bool component_is_bad(const char *s, size_t n) {
         return n == 0 || (n == 1 && s[0] == '.') || (n == 2 && s[0] == '.' && s[1] == '.');
 }
 
-static const char *check_path(const char *path) {
+static const char *check_path(const char *path, bool file) {
         if (*path != '/')
                 return "a path must be absolute";
 
@@ -43,8 +44,10 @@ static const char *check_path(const char *path) {
                 p += n + 1;
         }
 
-        if (!startswith(path, "/dev/"))
-                return "a device's path must be under /dev";
+        if (!file && !startswith(path, "/dev/"))
+                return "a device's path must be under /dev; a file is named with file=";
+        if (file && startswith(path, "/dev/"))
+                return "a file must not be under /dev";
 
         return NULL;
 }
@@ -92,16 +95,16 @@ static const char *split(const char *s, SourceKind *ret_kind, const char **ret_v
 
         if (*ret_kind == _SOURCE_KIND_MAX) {
                 if (*s != '/')
-                        return "it must be a path under /dev, or begin with dm-uuid=, wwid=, by-id= or path=";
+                        return "it must be a path under /dev, or begin with dm-uuid=, wwid=, by-id=, path= or file=";
                 *ret_kind = SOURCE_PATH;
                 *ret_value = s;
         }
 
-        if (*ret_kind != SOURCE_PATH)
+        if (*ret_kind != SOURCE_PATH && *ret_kind != SOURCE_FILE)
                 return check_id(*ret_value);
 
-        why = check_path(*ret_value);
-        if (why)
+        why = check_path(*ret_value, *ret_kind == SOURCE_FILE);
+        if (why || *ret_kind == SOURCE_FILE)
                 return why;
 
         id = startswith(*ret_value, BY_ID);

@@ -17,7 +17,7 @@ DEFINE_CLEANUP(Tokener *, json_tokener_free);
 static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
 static const char *const lun_keys[] = {
         "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", "size", "identity",
-        NULL
+        "mount", NULL
 };
 
 static int refuse(char **ret_why, const char *format, ...) _printf_(2, 3);
@@ -131,6 +131,20 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
         return 0;
 }
 
+/* A file without these could be any file. */
+static int parse_filesystem(Json *o, Backstore *b, char **ret_why) {
+        const char *identity = get_string(o, "identity"), *mount = get_string(o, "mount");
+
+        if (!identity || !startswith(identity, BACKSTORE_FILESYSTEM) || !string_is_utf8(identity) || string_has_control(identity))
+                return refuse(ret_why, "a file has no filesystem as identity");
+        if (!mount || mount[0] != '/' || !string_is_utf8(mount) || b->size == 0)
+                return refuse(ret_why, "a file has no mount or no size");
+
+        b->identity = strdup(identity);
+        b->mount = strdup(mount);
+        return b->identity && b->mount ? 0 : -ENOMEM;
+}
+
 static int parse_promise(Json *o, Backstore *b, char **ret_why) {
         _cleanup_free_ char *canonical = NULL;
         const char *identity;
@@ -143,6 +157,8 @@ static int parse_promise(Json *o, Backstore *b, char **ret_why) {
                 b->size = (uint64_t) json_object_get_int64(v);
         }
 
+        if (backstore_is_file(b))
+                return parse_filesystem(o, b, ret_why);
         if (!json_object_object_get_ex(o, "identity", &v))
                 return 0;
 
@@ -404,6 +420,8 @@ static int format_lun(const Lun *l, Json **ret) {
                 ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
         if (b->identity)
                 ADD(r, o, "identity", json_object_new_string(b->identity));
+        if (b->mount)
+                ADD(r, o, "mount", json_object_new_string(b->mount));
 
         if (b->attributes && r >= 0) {
                 attributes = json_object_new_object();

@@ -92,6 +92,10 @@ int mounts_use(const Mounts *m, dev_t devnum, char **ret) {
         return 1;
 }
 
+int mounts_use_file(const Mounts *m, const char *path, char **ret) {
+        return 0;
+}
+
 /* ---- its devices ---- */
 
 typedef struct Disk {

@@ -21,6 +21,8 @@ static void test_good(void) {
                 { "path=/dev/mapper/mpatha", "path=/dev/mapper/mpatha", SOURCE_PATH },
                 { "/dev/vg0/data", "path=/dev/vg0/data", SOURCE_PATH },
                 { "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "path=/dev/disk/by-path/pci-0000:00:1f.2-ata-1", SOURCE_PATH },
+                { "file=/srv/a.img", "file=/srv/a.img", SOURCE_FILE },
+                { "file=/dev-disks/a b=c", "file=/dev-disks/a b=c", SOURCE_FILE },
                 { "/dev/..a/...", "path=/dev/..a/...", SOURCE_PATH },
         };
 
@@ -57,7 +59,8 @@ static void assert_refused(const char *s) {
 
 static void test_bad(void) {
         static const char *const table[] = {
-                "", "=", "sda", "dm-uuid", "dm-uuid=", "wwid=", "by-id=", "path=", "path=sda", "WWID=3600", "uuid=1", "file=/srv/x",
+                "", "=", "sda", "dm-uuid", "dm-uuid=", "wwid=", "by-id=", "path=", "path=sda", "WWID=3600", "uuid=1", "file=", "file=srv/x",
+                "file=/", "file=/dev/sda", "file=/srv/../etc/x", "file=/srv//x", "file=/srv/", "file=/srv/a,b", "file=/srv/a\nb", "/srv/x",
                 " /dev/sda", "/dev", "/dev/", "/dev//sda", "//dev/sda", "/dev/sda/", "/dev/../etc/passwd", "/dev/./sda", "/dev/..",
                 "/device/sda", "/proc/self/fd/0", "/etc/passwd", "path=/", "/", "/dev/disk/by-id/", "/dev/disk/by-id/a/b",
                 "/dev/disk/by-id/..", "by-id=a/b", "by-id=..", "by-id=.", "by-id=/dev/sda", "wwid=../x", "dm-uuid=/", "/dev/sd,a",
