@@ -82,31 +82,33 @@ class GuestTest(LabTest):
         for disk in disks[:2]:
             target.add_lun(disk.device)
         guest = self.boot(target)
-        guest.cmd("guestio start sda 8")
-        self.progress(guest)
+        # The names are given in any order.
+        block = guest.block(0)
+        guest.cmd(f"guestio start {block} 8")
+        self.progress(guest, block)
         with self.unchanged("RemoveLun"), self.refused("InUse"):
             target.remove_lun(0)
         with self.unchanged("Lun.Remove"), self.refused("InUse"):
             target.lun(1).remove()
         with self.unchanged("Destroy"), self.refused("InUse"):
             target.destroy()
-        self.progress(guest)
+        self.progress(guest, block)
         # A LUN added to the running guest is there after a rescan (facts: QEMU before 10.2 has no event).
         target.add_lun(disks[2].device, number=9)
         guest.cmd("rescan")
         wait_until("the guest has the new disk", lambda: "9" in [d["hctl"].rsplit(":", 1)[1] for d in guest.disks()])
-        self.progress(guest)
+        self.progress(guest, block)
         # Force takes one away; the other's I/O does not notice.
         target.remove_lun(1, force=True)
         self.assertFalse((target.tpg / "lun/lun_1").exists())
-        self.progress(guest)
+        self.progress(guest, block)
         # Destroy with force detaches the LUNs. The portal group itself stays as long as QEMU holds it, and goes after.
         try:
             target.destroy(force=True, timeout=20_000_000)
         except Exception as e:
             self.assertIn(getattr(e, "name", ""), (f"{ERROR}InUse", f"{ERROR}TimedOut"), e)
         wait_until("the disks are gone", lambda: not list(target.tpg.glob("lun/lun_*")))
-        wait_until("the guest has I/O errors", lambda: guest.io_status("sda")["errors"] > 0)
+        wait_until("the guest has I/O errors", lambda: guest.io_status(block)["errors"] > 0)
         guest.stop()
         wait_until("the target is gone", lambda: not target.tpg.parent.exists(), 60)
         self.assertEqual(self.api.list_targets(), [])

@@ -100,6 +100,17 @@ class NestedGuest:
     def disks(self) -> list[dict[str, str]]:
         return [dict(word.split("=", 1) for word in shlex.split(line)) for line in self.cmd("disks").splitlines()]
 
+    def block(self, lun: int) -> str:
+        """What the guest calls the disk with that number, as soon as it has it."""
+        deadline = time.monotonic() + 60
+        while True:
+            for disk in self.disks():
+                if disk["hctl"].rsplit(":", 1)[1] == str(lun):
+                    return disk["block"]
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the guest has no LUN {lun}: {self.disks()}")
+            time.sleep(0.2)
+
     def io_status(self, block: str) -> dict[str, int]:
         return {k: int(v) for k, v in (w.split("=") for w in self.cmd(f"guestio status {block}").split())}
 
