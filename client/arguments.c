@@ -42,6 +42,7 @@ static const struct option options[] = {
         { "name",            required_argument, NULL, VERB_OPTION(OPTION_NAME) },
         { "serial",          required_argument, NULL, VERB_OPTION(OPTION_SERIAL) },
         { "shareable",       no_argument,       NULL, VERB_OPTION(OPTION_SHAREABLE) },
+        { "path",            no_argument,       NULL, VERB_OPTION(OPTION_PATH) },
         { "attribute",       required_argument, NULL, VERB_OPTION(OPTION_ATTRIBUTE) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { NULL, 0, NULL, 0 },
@@ -154,6 +155,7 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_IF_ABSENT:
         case OPTION_READONLY:
         case OPTION_SHAREABLE:
+        case OPTION_PATH:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
                 return 0;

@@ -30,10 +30,12 @@ typedef enum VerbOption {
         OPTION_SHAREABLE = 1 << 12,
         OPTION_ATTRIBUTE = 1 << 13,
         OPTION_TARGET = 1 << 14,
+        OPTION_PATH = 1 << 15,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,
-        OPTIONS_LUN = OPTION_LUN | OPTION_READONLY | OPTION_NAME | OPTION_SERIAL | OPTION_SHAREABLE | OPTION_ATTRIBUTE,
+        OPTIONS_LUN = OPTION_LUN | OPTION_READONLY | OPTION_NAME | OPTION_SERIAL | OPTION_SHAREABLE | OPTION_ATTRIBUTE |
+                      OPTION_PATH,
 } VerbOption;
 
 typedef struct Arguments {

@@ -198,6 +198,8 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
                 r = append_flag(m, given, OPTION_READONLY, "readonly");
         if (r >= 0)
                 r = append_flag(m, given, OPTION_SHAREABLE, "shareable");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_PATH, "path");
         if (r >= 0 && (given & OPTION_IF_GENERATION))
                 r = sd_bus_message_append(m, "{sv}", "if-generation", "t", a->if_generation);
         if (r >= 0 && (given & OPTION_TIMEOUT))

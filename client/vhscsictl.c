@@ -70,6 +70,7 @@ static const char help_text[] =
         "     --name=TEXT               add-lun, export: the backstore's name, the guest's \"model\"\n"
         "     --serial=TEXT             add-lun, export: the unit serial, which makes the guest's wwn-...\n"
         "     --shareable               add-lun, export: the device may be exported more than once\n"
+        "     --path                    add-lun, export: one path of a disk, without multipath here\n"
         "     --attribute=NAME=VALUE    add-lun, export: an LIO attribute; may be repeated\n"
         "\n"
         "Other options:\n"

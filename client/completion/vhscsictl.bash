@@ -23,7 +23,7 @@ _vhscsictl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
-    local lun='--lun --readonly --name --serial --shareable --attribute'
+    local lun='--lun --readonly --name --serial --shareable --path --attribute'
     local verbs='list show status devices monitor create set-label destroy add-lun remove-lun export rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()

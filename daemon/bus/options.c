@@ -249,6 +249,7 @@ static int read_options(sd_bus_message *m, const Option *known, size_t n, sd_bus
         { "number", OPTION_U32, &(o)->number, &(o)->has_number },                       \
         { "readonly", OPTION_BOOLEAN, &(o)->readonly, NULL },                           \
         { "shareable", OPTION_BOOLEAN, &(o)->shareable, NULL },                         \
+        { "path", OPTION_BOOLEAN, &(o)->path, NULL },                                   \
         { "name", OPTION_STRING, &(o)->name, NULL },                                    \
         { "serial", OPTION_STRING, &(o)->serial, NULL },                                \
         { "attributes", OPTION_ATTRIBUTES, &(o)->attributes, NULL }

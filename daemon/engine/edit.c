@@ -6,6 +6,7 @@
 #include "engine/edit.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
+#include "engine/serial.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
 
@@ -318,65 +319,54 @@ static int check_device(Engine *e, const Device *d, const LunOptions *o, Refusal
         return 0;
 }
 
-/* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. One of our own making is looked at
- * too: somebody may have given it to another disk. */
-static int check_serial(Engine *e, const char *given, const char *source, Refusal *refusal) {
-        _cleanup_free_ char *wwid = NULL, *serial = NULL;
-        Target *t;
-        int r;
+/* One path of a disk is named by its place: the disk's own names lead to all of them. */
+static int choose_path(const Device *d, char **source, Refusal *refusal) {
+        const char *place = d ? device_key(d, "by-path") : NULL;
 
-        if (given) {
-                serial = strdup(given);
-                r = serial ? 0 : -ENOMEM;
-        } else
-                r = backstore_default_serial(source, &serial);
-        if (r < 0)
-                return r;
+        if (!d)
+                return refuse(refusal, REFUSAL_DEVICE_NOT_FOUND, "Nothing answers to %s now, and a path must be there to be exported", *source);
+        if (d->kind != DEVICE_DISK || !device_key(d, "wwid"))
+                return refuse(refusal, REFUSAL_INVALID_SOURCE, "%s is no path: it is not a whole disk with a WWID", d->node);
+        if (!place)
+                return refuse(refusal, REFUSAL_INVALID_SOURCE, "%s has no link below /dev/disk/by-path, so nobody would find it again", d->node);
 
-        r = backstore_guest_wwid(serial, &wwid);
-        if (r < 0)
-                return r;
-
-        REGISTRY_FOREACH(&e->registry, t)
-                for (size_t i = 0; i < t->n_luns; i++) {
-                        _cleanup_free_ char *other = NULL;
-
-                        if (isempty(t->luns[i]->backstore->serial))
-                                continue;
-
-                        r = backstore_guest_wwid(t->luns[i]->backstore->serial, &other);
-                        if (r < 0)
-                                return r;
-                        if (streq(wwid, other))
-                                return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
-                                              "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
-                                              serial, t->luns[i]->number, t->wwn);
-                }
-
-        return 0;
+        return free_and_strdup(source, place);
 }
 
-static int fill_backstore(Backstore *b, const LunOptions *o) {
+/* Several disks with one WWID are paths that multipathd has not put together: by that name the LUN would never come up, and any one of them
+ * would be the wrong disk for somebody. */
+static int check_ambiguous(Engine *e, const Device *d, const char *source, Refusal *refusal) {
+        Device *other;
+
+        if (inventory_resolve(e->inventory, source, &other) != -ENOTUNIQ)
+                return 0;
+
+        return refuse(refusal, REFUSAL_DEVICE_IS_PATH_MEMBER, "%s is one of several paths to %s, of which there is no map; say path if this one alone is meant",
+                      d->node, source);
+}
+
+static int fill_backstore(Backstore *b, const Device *d, const LunOptions *o, char **serial) {
         int r = 0;
 
         b->readonly = o->readonly;
+        b->serial = TAKE_PTR(*serial);
         if (o->name)
-                b->name = strdup(o->name);
+                r = free_and_strdup(&b->name, o->name);
+        else if (o->path)
+                r = backstore_path_name(b->source, d->identity, &b->name);
         else
                 r = backstore_default_name(b->source, &b->name);
-        if (r >= 0 && o->serial)
-                b->serial = strdup(o->serial);
-        else if (r >= 0)
-                r = backstore_default_serial(b->source, &b->serial);
+        if (r >= 0 && o->path)
+                r = free_and_strdup(&b->identity, d->identity);
 
         for (char **a = o->attributes; r >= 0 && a && *a; a++)
                 r = strv_extend(&b->attributes, *a);
 
-        return r < 0 ? r : b->name && b->serial ? 0 : -ENOMEM;
+        return r;
 }
 
 int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *serial = NULL;
         const Device *d = NULL;
         uint32_t number = o->number;
         Backstore *b;
@@ -396,6 +386,10 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                 r = survey_resolve(e, source, &text, &d, refusal);
         if (r >= 0 && d)
                 r = check_device(e, d, o, refusal);
+        if (r >= 0 && o->path)
+                r = choose_path(d, &text, refusal);
+        else if (r >= 0 && d)
+                r = check_ambiguous(e, d, text, refusal);
         if (r < 0)
                 return r;
 
@@ -406,7 +400,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                 if (o->name && registry_has_backstore_name(&e->registry, o->name))
                         r = refuse(refusal, REFUSAL_ALREADY_EXISTS, "There is a backstore named %s", o->name);
                 if (r >= 0)
-                        r = check_serial(e, o->serial, text, refusal);
+                        r = serial_choose(e, o->serial, text, o->path ? d->identity : NULL, &serial, refusal);
         }
         if (r < 0)
                 return r;
@@ -426,7 +420,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                 if (r < 0)
                         return r;
 
-                r = fill_backstore(b, o);
+                r = fill_backstore(b, d, o, &serial);
                 if (r >= 0 && d && d->kind == DEVICE_FILE)
                         r = files_promise(b, d);
                 if (r < 0) {

@@ -30,6 +30,7 @@ typedef struct LunOptions {
         uint32_t number;
         bool readonly;
         bool shareable;
+        bool path;              /* one path of a disk, by its place (engine/serial.h) */
         const char *name;
         const char *serial;
         char **attributes;      /* "name=value", checked here */

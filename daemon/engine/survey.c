@@ -204,6 +204,9 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
                         return refuse(refusal, REFUSAL_INVALID_SOURCE, "Several devices answer to %s; name one of them", text);
                 if (r >= 0)
                         d = found;
+                else if (kind == SOURCE_BY_PATH)
+                        /* What is there later may be anything. */
+                        return refuse(refusal, REFUSAL_DEVICE_NOT_FOUND, "There is no device at %s", text);
                 else if (kind == SOURCE_BY_ID) {
                         _cleanup_(refusal_done) Refusal absent = {};
                         _cleanup_free_ char *link = NULL;

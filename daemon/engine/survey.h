@@ -17,7 +17,7 @@ void surveyed_device_done(SurveyedDevice *s);
 /* mounts: from mounts_new(), one for many devices. A device that a LUN of ours has open is held by us and counts as usable. */
 int survey_device(Engine *e, const Device *d, const Mounts *mounts, SurveyedDevice *ret);
 
-/* Resolves what a caller named: a canonical source, whose device may be absent (then *ret_device is NULL), or a path or a file, which must
+/* Resolves what a caller named: a canonical source, whose device may be absent (then *ret_device is NULL), or a path, a place or a file, which must
  * be there. *ret_source: the most stable text for it. Follows no magic link and opens no device. */
 int survey_resolve(Engine *e, const char *source, char **ret_source, const Device **ret_device, Refusal *refusal);
 

@@ -13,6 +13,7 @@
 #include "engine/request.h"
 #include "engine/settle.h"
 #include "engine/worker.h"
+#include "model/source.h"
 
 /* One LUN costs two RCU grace periods, mostly waiting (facts 1.15). */
 #define LUN_THREADS 12U
@@ -137,7 +138,7 @@ static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
                         .usable = usable,
                         .gone = gone,
                         .node = d ? d->node : NULL,
-                        .link = d ? d->link : NULL,
+                        .link = d ? (d->place && source_kind(b->source) == SOURCE_BY_PATH ? d->place : d->link) : NULL,
                         .devnum = d ? d->devnum : 0,
                         .diskseq = d ? d->diskseq : 0,
                 },

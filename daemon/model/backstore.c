@@ -69,16 +69,38 @@ int backstore_promise(Backstore *b, uint64_t size, const char *identity) {
         return larger;
 }
 
-int backstore_default_name(const char *source, char **ret) {
+/* The first bytes of the SHA-256, in hex. */
+static void digest_text(const char *source, size_t bytes, char *ret) {
         uint8_t digest[SHA256_DIGEST_LENGTH];
         SHA2_CTX c;
-        char *s;
 
         SHA256Init(&c);
         SHA256Update(&c, (const uint8_t *) source, strlen(source));
         SHA256Final(digest, &c);
 
-        if (asprintf(&s, "d-%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4], digest[5]) < 0)
+        for (size_t i = 0; i < bytes; i++)
+                (void) snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
+int backstore_default_name(const char *source, char **ret) {
+        char digits[13];
+        char *s;
+
+        digest_text(source, 6, digits);
+        if (asprintf(&s, "d-%s", digits) < 0)
+                return -ENOMEM;
+
+        *ret = s;
+        return 0;
+}
+
+int backstore_path_name(const char *source, const char *disk, char **ret) {
+        char digits[13], place[9];
+        char *s;
+
+        digest_text(disk, 6, digits);
+        digest_text(source, 4, place);
+        if (asprintf(&s, "d-%s-p%s", digits, place) < 0)
                 return -ENOMEM;
 
         *ret = s;

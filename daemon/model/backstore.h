@@ -60,6 +60,9 @@ bool backstore_is_file(const Backstore *b);
 
 /* "d-" and 12 hex digits of the SHA-256 of the source. */
 int backstore_default_name(const char *source, char **ret);
+/* Of one path to a disk: that of the disk, "-p", and 8 hex digits for the path. The 16 bytes that guests see as the model end with the p: all
+ * paths of a disk look the same. */
+int backstore_path_name(const char *source, const char *disk, char **ret);
 /* UUIDv5 of the source in a name space of our own: the same on every host, and unique in its first 25 hex digits, from which LIO makes
  * the guest's NAA (facts 1.9). */
 int backstore_default_serial(const char *source, char **ret);

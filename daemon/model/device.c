@@ -20,6 +20,7 @@ Device *device_free(Device *d) {
         free(d->identity);
         strv_free(d->keys);
         free(d->link);
+        free(d->place);
         free(d->dm_name);
         free(d->mount);
         free(d->path_of);
@@ -28,6 +29,17 @@ Device *device_free(Device *d) {
         free(d->wish_number);
         free(d->wish_readonly);
         free(d);
+        return NULL;
+}
+
+const char *device_key(const Device *d, const char *kind) {
+        for (char **k = d->keys; k && *k; k++) {
+                const char *value = startswith(*k, kind);
+
+                if (value && *value == '=')
+                        return *k;
+        }
+
         return NULL;
 }
 
@@ -40,6 +52,7 @@ bool device_equal(const Device *a, const Device *b) {
                 streq_ptr(a->identity, b->identity) &&
                 strv_equal(a->keys, b->keys) &&
                 streq_ptr(a->link, b->link) &&
+                streq_ptr(a->place, b->place) &&
                 streq_ptr(a->dm_name, b->dm_name) &&
                 streq_ptr(a->mount, b->mount) &&
                 streq_ptr(a->path_of, b->path_of) &&

@@ -51,6 +51,7 @@ typedef struct Device {
         char *identity;         /* the most stable source that names it, canonical text (model/source.h); never NULL */
         char **keys;            /* every canonical source text that names it, NULL-terminated; identity is the first */
         char *link;             /* what goes into LIO's udev_path: the stable /dev/disk/by-id/… link, else node */
+        char *place;            /* its /dev/disk/by-path/… link, which says where it is and not who; may be NULL */
         char *dm_name;          /* maps only */
         char *mount;            /* files only: the directory that its filesystem is mounted on */
         char *path_of;          /* paths only: the map's dm name, "" when it is not known (yet) */
@@ -76,6 +77,9 @@ typedef struct Device {
 Device *device_new(void);
 Device *device_free(Device *d);                                 /* returns NULL */
 DEFINE_CLEANUP(Device *, device_free);
+
+/* The first of its keys of that kind ("wwid"), or NULL. */
+const char *device_key(const Device *d, const char *kind);
 
 bool device_equal(const Device *a, const Device *b);            /* every field */
 

@@ -4,6 +4,7 @@
 #include "model/source.h"
 
 #define BY_ID "/dev/disk/by-id/"
+#define BY_PATH "/dev/disk/by-path/"
 #define LINKS_MAX 256           /* no device has so many; rules that went wild shall not cost us the memory */
 
 /* Kinds of by-id links, the most stable first. */
@@ -77,7 +78,7 @@ static int keys_add(char ***keys, const char *kind, const char *value, char **re
 }
 
 typedef struct Names {
-        char *dm_uuid, *wwid, *by_id, *mapper, *node;   /* canonical texts, NULL where there is none */
+        char *dm_uuid, *wwid, *by_id, *by_path, *mapper, *node;         /* canonical texts, NULL where there is none */
         char **keys;
 } Names;
 
@@ -85,6 +86,7 @@ static void names_done(Names *n) {
         free(n->dm_uuid);
         free(n->wwid);
         free(n->by_id);
+        free(n->by_path);
         free(n->mapper);
         free(n->node);
         strv_free(n->keys);
@@ -96,9 +98,19 @@ static int names_add_links(Names *n, char *const *links) {
 
         for (size_t i = 0; links && links[i] && i < LINKS_MAX; i++) {
                 _cleanup_free_ char *text = NULL;
-                const char *id = startswith(links[i], BY_ID);
+                const char *id = startswith(links[i], BY_ID), *place = startswith(links[i], BY_PATH);
                 size_t rank;
 
+                /* Where it is, which is not who it is. */
+                if (place) {
+                        r = keys_add(&n->keys, "by-path", place, &text);
+                        if (r < 0)
+                                return r;
+                        if (text && (!n->by_path || strcmp(text, n->by_path) < 0)) {
+                                free(n->by_path);
+                                n->by_path = TAKE_PTR(text);
+                        }
+                }
                 if (!id)
                         continue;
 
@@ -174,7 +186,7 @@ static void keys_put_first(char **keys, const char *first) {
 
 int identity_apply(Device *d, const IdentityFacts *facts) {
         _cleanup_(names_done) Names n = {};
-        _cleanup_free_ char *identity = NULL, *link = NULL;
+        _cleanup_free_ char *identity = NULL, *link = NULL, *place = NULL;
         const char *best;
         int r;
 
@@ -197,12 +209,19 @@ int identity_apply(Device *d, const IdentityFacts *facts) {
         if (!link)
                 return -ENOMEM;
 
+        if (n.by_path && asprintf(&place, BY_PATH "%s", source_value(n.by_path)) < 0) {
+                place = NULL;
+                return -ENOMEM;
+        }
+
         keys_put_first(n.keys, best);
 
         free(d->identity);
         d->identity = TAKE_PTR(identity);
         free(d->link);
         d->link = TAKE_PTR(link);
+        free(d->place);
+        d->place = TAKE_PTR(place);
         strv_free(d->keys);
         d->keys = TAKE_PTR(n.keys);
         d->stable = n.dm_uuid || n.wwid || n.by_id;

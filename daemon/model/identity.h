@@ -16,6 +16,6 @@ typedef struct IdentityFacts {
         char *const *links;             /* every /dev/… link that udev made, NULL-terminated; may be NULL */
 } IdentityFacts;
 
-/* Sets identity, keys, link and stable. -EINVAL: not even the node can be a source; -ENOMEM. d is unchanged on an
+/* Sets identity, keys, link, place and stable. -EINVAL: not even the node can be a source; -ENOMEM. d is unchanged on an
  * error. */
 int identity_apply(Device *d, const IdentityFacts *facts);

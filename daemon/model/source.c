@@ -10,6 +10,7 @@ static const char *const kind_names[_SOURCE_KIND_MAX] = {
         [SOURCE_BY_ID] = "by-id",
         [SOURCE_PATH] = "path",
         [SOURCE_FILE] = "file",
+        [SOURCE_BY_PATH] = "by-path",
 };
 
 /* What stands behind "KIND=", or NULL. */
@@ -95,7 +96,7 @@ static const char *split(const char *s, SourceKind *ret_kind, const char **ret_v
 
         if (*ret_kind == _SOURCE_KIND_MAX) {
                 if (*s != '/')
-                        return "it must be a path under /dev, or begin with dm-uuid=, wwid=, by-id=, path= or file=";
+                        return "it must be a path under /dev, or begin with dm-uuid=, wwid=, by-id=, by-path=, path= or file=";
                 *ret_kind = SOURCE_PATH;
                 *ret_value = s;
         }

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 
 /* How a LUN names its disk. Canonical text: "dm-uuid=mpath-3600…", "wwid=3600…", "by-id=NAME" (under /dev/disk/by-id), "path=/dev/…",
+ * "by-path=NAME" (under /dev/disk/by-path) for one path to a disk, wherever that leads,
  * and "file=/…" for a regular file.
  * Two sources are the same disk for certain if their texts are equal; different texts may still turn out to be one disk, which only
  * the inventory can tell. */
@@ -16,6 +17,7 @@ typedef enum SourceKind {
         SOURCE_BY_ID,
         SOURCE_PATH,
         SOURCE_FILE,
+        SOURCE_BY_PATH,
         _SOURCE_KIND_MAX,
 } SourceKind;
 

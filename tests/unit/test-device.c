@@ -54,6 +54,7 @@ static void test_equal(void) {
         DIFFERS(b->keys[0][0] = 'x');
         DIFFERS(g_assert_cmpint(strv_extend(&b->keys, "x"), ==, 0));
         DIFFERS(b->link[0] = 'x');
+        DIFFERS(b->place = strdup("x"));
         DIFFERS(b->dm_name[0] = 'x');
         DIFFERS(b->path_of[0] = 'x');
         DIFFERS(b->model[0] = 'x');
@@ -210,6 +211,11 @@ static void test_identity_disks(void) {
         assert_identity(&(IdentityFacts) { .kind = DEVICE_PARTITION, .node = "/dev/sdb1",
                                            .links = LINKS(L("scsi-3600b-part1"), L("ata-MODEL_1-part1"), L("scsi-3600b-part1")) },
                         "by-id=scsi-3600b-part1 by-id=ata-MODEL_1-part1 path=/dev/sdb1", "/dev/disk/by-id/scsi-3600b-part1", true);
+
+        /* Where it is names it, and is not its identity. */
+        assert_identity(&(IdentityFacts) { .kind = DEVICE_DISK, .node = "/dev/sdd",
+                                           .links = LINKS((char *) "/dev/disk/by-path/pci-2", (char *) "/dev/disk/by-path/pci-1") },
+                        "path=/dev/sdd by-path=pci-1 by-path=pci-2", "/dev/sdd", false);
 
         assert_identity(&(IdentityFacts) { .kind = DEVICE_DISK, .node = "/dev/vda", .links = LINKS(L("virtio-two"), L("virtio-one")) },
                         "by-id=virtio-one by-id=virtio-two path=/dev/vda", "/dev/disk/by-id/virtio-one", true);

@@ -21,6 +21,7 @@ static void test_good(void) {
                 { "path=/dev/mapper/mpatha", "path=/dev/mapper/mpatha", SOURCE_PATH },
                 { "/dev/vg0/data", "path=/dev/vg0/data", SOURCE_PATH },
                 { "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", "path=/dev/disk/by-path/pci-0000:00:1f.2-ata-1", SOURCE_PATH },
+                { "by-path=pci-0000:05:00.0-fc-0x5006-lun-0", "by-path=pci-0000:05:00.0-fc-0x5006-lun-0", SOURCE_BY_PATH },
                 { "file=/srv/a.img", "file=/srv/a.img", SOURCE_FILE },
                 { "file=/dev-disks/a b=c", "file=/dev-disks/a b=c", SOURCE_FILE },
                 { "/dev/..a/...", "path=/dev/..a/...", SOURCE_PATH },

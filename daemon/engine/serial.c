@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "engine/serial.h"
+#include "model/source.h"
+
+static bool is_path_of(const Backstore *b, const char *disk) {
+        return disk && b->source && source_kind(b->source) == SOURCE_BY_PATH && streq_ptr(b->identity, disk);
+}
+
+static const Lun *other_path(Engine *e, const char *disk) {
+        Target *t;
+
+        REGISTRY_FOREACH(&e->registry, t)
+                for (size_t i = 0; i < t->n_luns; i++)
+                        if (is_path_of(t->luns[i]->backstore, disk))
+                                return t->luns[i];
+
+        return NULL;
+}
+
+/* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. One of our own making is looked at
+ * too: somebody may have given it to another disk. */
+static int check_unique(Engine *e, const char *serial, const char *disk, Refusal *refusal) {
+        _cleanup_free_ char *wwid = NULL;
+        Target *t;
+        int r;
+
+        r = backstore_guest_wwid(serial, &wwid);
+        if (r < 0)
+                return r;
+
+        REGISTRY_FOREACH(&e->registry, t)
+                for (size_t i = 0; i < t->n_luns; i++) {
+                        const Backstore *b = t->luns[i]->backstore;
+                        _cleanup_free_ char *other = NULL;
+
+                        if (isempty(b->serial) || is_path_of(b, disk))
+                                continue;
+
+                        r = backstore_guest_wwid(b->serial, &other);
+                        if (r < 0)
+                                return r;
+                        if (streq(wwid, other))
+                                return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
+                                              "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
+                                              serial, t->luns[i]->number, t->wwn);
+                }
+
+        return 0;
+}
+
+int serial_choose(Engine *e, const char *given, const char *source, const char *disk, char **ret, Refusal *refusal) {
+        const Lun *sister = disk ? other_path(e, disk) : NULL;
+        _cleanup_free_ char *serial = NULL;
+        int r;
+
+        /* Two paths as two disks, with a cache for each in the guest, is how data gets lost. */
+        if (given && sister && !streq(given, sister->backstore->serial))
+                return refuse(refusal, REFUSAL_SERIAL_CONFLICT, "LUN %" PRIu32 " of %s is a path to the same disk, with serial %s", sister->number,
+                              sister->target->wwn, sister->backstore->serial);
+
+        if (given || sister) {
+                serial = strdup(given ?: sister->backstore->serial);
+                r = serial ? 0 : -ENOMEM;
+        } else
+                r = backstore_default_serial(disk ?: source, &serial);
+        if (r >= 0)
+                r = check_unique(e, serial, disk, refusal);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(serial);
+        return 0;
+}
