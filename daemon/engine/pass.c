@@ -111,6 +111,7 @@ static void run_lun(Pass *p, const PassLun *l) {
         _cleanup_(lun_seen_done) LunSeen before = {}, after = {};
         _cleanup_(plan_done) Plan plan = {};
         LunWant want = l->want;
+        bool looked;
         int r;
 
         if (p->only_down && want.wanted) {
@@ -120,7 +121,8 @@ static void run_lun(Pass *p, const PassLun *l) {
         }
 
         r = lio_observe_lun(p->cfs, &want, &before);
-        if (r >= 0 && want.gone && before.enabled)
+        looked = r >= 0;
+        if (looked && want.gone && before.enabled)
                 want.gone = is_gone(p, &before);
         if (r >= 0 && !want.wanted && before.dir && p->attached && !l->force) {
                 report.attached = true;
@@ -141,14 +143,14 @@ static void run_lun(Pass *p, const PassLun *l) {
         if (r < 0 && report.error == 0)
                 report.error = r;
 
-        if (plan.n == 0)
+        if (plan.n == 0 && looked)
                 fill_seen(&want, &before, &report);
         else if (r >= 0)
                 fill_done(&want, &before, &plan, &report);
-        else if (lio_observe_lun(p->cfs, &want, &after) >= 0)
+        else if (looked && lio_observe_lun(p->cfs, &want, &after) >= 0)
                 fill_seen(&want, &after, &report);
         else
-                report.present = report.backstore = true;       /* not known: the next pass looks again */
+                report.unseen = true;
 
         if (report.present || report.error < 0) {
                 pthread_mutex_lock(&p->lock);
@@ -263,7 +265,7 @@ static void run_luns(Pass *p) {
 /* true: go on with the LUNs. */
 static bool target_up(Pass *p) {
         _cleanup_(target_seen_done) TargetSeen seen = {};
-        PassReport report = { .kind = PASS_TARGET };
+        PassReport report = { .kind = PASS_TARGET, .present = true };
         _cleanup_(plan_done) Plan plan = {};
         int r;
 
@@ -285,7 +287,7 @@ static bool target_up(Pass *p) {
 
 static void target_down(Pass *p) {
         _cleanup_(target_seen_done) TargetSeen seen = {};
-        PassReport report = { .kind = PASS_TARGET };
+        PassReport report = { .kind = PASS_TARGET, .present = true };
         _cleanup_(plan_done) Plan plan = {};
         int r;
 

@@ -39,7 +39,8 @@ typedef struct PassReport {
         PassReportKind kind;
         uint32_t number;        /* PASS_LUN, PASS_SKIPPED */
         int error;              /* 0 or negative errno of the step below */
-        bool present;           /* PASS_TARGET: its directory exists; PASS_LUN: something of it does */
+        bool unseen;            /* PASS_LUN: there was no looking at it; of what follows nothing is known */
+        bool present;           /* PASS_TARGET: its directory exists, as far as is known; PASS_LUN: something of it does */
         bool up;                /* PASS_TARGET: group and nexus exist; PASS_LUN: linked */
         bool backstore;         /* PASS_LUN: its directory exists */
         bool attached;          /* PASS_LUN: left alone because a guest is attached; error is -EBUSY */

@@ -148,6 +148,13 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         bool was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
         Lun *other;
 
+        if (report->unseen) {
+                /* It is as it was, as far as we know. The next pass looks again, for what may be there. */
+                l->present = b->present = true;
+                set_lun_error(e, l, report);
+                return;
+        }
+
         l->present = report->present;
         l->linked = report->up;
         b->present = report->backstore;
