@@ -85,8 +85,9 @@ static bool lun_is_free(const Lun *l) {
         return true;
 }
 
-/* Does the backstore have to stay for another LUN? rank: this LUN's place among those of the backstore in the job. */
-static bool has_others(const Lun *l) {
+/* Does the backstore have to stay for another LUN: one that is up, or that this one makes way for? gone: the instance is; then none stays. */
+static bool has_others(const Lun *l, const Device *d, bool gone) {
+        bool wanted = !l->wanted && !gone && d && device_verdict(d, NULL) == DEVICE_USABLE && lun_fits(l, d, NULL);
         const Lun *other;
         bool before = true;
 
@@ -96,9 +97,9 @@ static bool has_others(const Lun *l) {
                         continue;
                 }
 
-                if (other->linked || (!l->wanted && other->wanted))
+                if (other->linked || (wanted && other->wanted))
                         /* In one job they run in this order: one before us that goes is gone when it is our turn. */
-                        if (!(before && !other->wanted && other->dirty && other->target == l->target))
+                        if (!(before && (gone || !other->wanted) && other->dirty && other->target == l->target))
                                 return true;
         }
 
@@ -126,7 +127,7 @@ static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
                         .wwn = l->target->wwn,
                         .number = l->number,
                         .wanted = l->wanted,
-                        .others = has_others(l),
+                        .others = has_others(l, d, gone),
                         .hba = b->hba,
                         .fresh = b->hba_fresh,
                         .name = b->name,
