@@ -7,10 +7,19 @@
 #include "engine/refusal.h"
 
 bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
+        const Backstore *b = l->backstore;
+        /* One whose instance is gone comes up anew, maybe in the same pass that takes it down. */
+        bool stays = l->linked && !lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
+        bool usable = d && device_verdict(d, NULL) == DEVICE_USABLE;
+
+        /* What failed with a device that is not there any more is over, if nothing is left of it. */
+        bool moot = !usable && !l->present && !b->present;
         _cleanup_free_ char *why = NULL;
 
-        if (l->linked || !d || device_verdict(d, NULL) != DEVICE_USABLE || lun_fits(l, d, &why)) {
-                if (l->misfit) {
+        if (stays || !usable || lun_fits(l, d, &why)) {
+                if (l->misfit || (moot && l->error_code)) {
+                        l->failures = 0;
+                        l->retry_at = 0;
                         lun_set_error(l, NULL, NULL);
                         registry_mark_publish(&e->registry, l->target);
                 }
