@@ -10,6 +10,10 @@ Device *lun_view_device(Engine *e, const Lun *l) {
         SourceKind kind;
         Device *d;
 
+        /* What is open is what the guest has, whatever its name means by now. */
+        if (l->linked && b->devnum != 0 && !backstore_is_file(b) && inventory_has_instance(e->inventory, b->devnum, b->diskseq))
+                return inventory_by_devnum(e->inventory, b->devnum);
+
         /* A foreign one names its device as its maker did. */
         if (!source && b->device && source_parse(b->device, &kind, &text, NULL) >= 0)
                 source = text;
