@@ -12,7 +12,7 @@ static const ExitStatus table[] = {
         { VHOSTSCSI_ERROR("InUse"),              5, "--force takes the disks away under the running guest" },
         { VHOSTSCSI_ERROR("Foreign"),            6, "Use the tool that made it" },
         { VHOSTSCSI_ERROR("InvalidWwn"),         7, "'vhscsictl list' shows WWNs and labels" },
-        { VHOSTSCSI_ERROR("InvalidSource"),      8, "Name the disk by /dev/..., dm-uuid=, wwid= or by-id=; 'vhscsictl devices' shows what there is" },
+        { VHOSTSCSI_ERROR("InvalidSource"),      8, "Name the disk by /dev/..., dm-uuid=, wwid=, by-id= or file=; 'vhscsictl devices' shows what there is" },
         { STANDARD("InvalidArgs"),               9, "See 'vhscsictl --help' and vhscsictl(1)" },
         { STANDARD("InvalidSignature"),          9, "Client and daemon seem to be of different versions" },
         { STANDARD("AccessDenied"),             10, "Run it as root, or ask the administrator for a polkit rule" },
