@@ -357,11 +357,11 @@ class TestChange(Case):
         self.assertEqual(self.run_ctl('add-lun', A, 'dm-uuid=mpath-3600'), '5\n')
         self.assertIn(f'LUN 5 of {A} waits for its device', self.stderr)
         self.assert_call(self.mock.calls[1], target_path(A), TARGET, 'AddLun', 'sa{sv}', ['dm-uuid=mpath-3600', {}])
-        out = json.loads(self.run_ctl('add-lun', 'web1', '/dev/x', '--lun=0', '--readonly', '--name=n', '--serial=s', '--shareable', '--attribute',
+        out = json.loads(self.run_ctl('add-lun', 'web1', '/dev/x', '--lun=0', '--readonly', '--name=n', '--serial=s', '--shareable', '--path', '--attribute',
                                       'emulate_tpu=1', '--attribute=x=a=b', '--json=short'))
         self.assertEqual((out['number'], out['wwn'], out['state'], out['path']), (5, A, 'waiting', lun_path(A, 5)))
         self.assert_call(self.mock.calls[-2], target_path(A), TARGET, 'AddLun', 'sa{sv}', ['/dev/x', {
-            'number': 0, 'readonly': True, 'name': 'n', 'serial': 's', 'shareable': True, 'attributes': {'emulate_tpu': 1, 'x': 'a=b'}}])
+            'number': 0, 'readonly': True, 'name': 'n', 'serial': 's', 'shareable': True, 'path': True, 'attributes': {'emulate_tpu': 1, 'x': 'a=b'}}])
         self.mock.refuse('GetAll', 'org.freedesktop.DBus.Error.Failed')
         self.mock.refuse('GetAll ' + lun_path(A, 5), 'org.freedesktop.DBus.Error.Failed')
         self.assertEqual(self.run_ctl('add-lun', A, '/dev/x'), '5\n', 'it is made whatever comes then')
