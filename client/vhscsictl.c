@@ -53,7 +53,7 @@ static const char help_text[] =
         "  rescan                       Have the daemon look at all devices and at the kernel again\n"
         "\n"
         "WWN is a target's WWN in any notation, or its label if no other target has the same.\n"
-        "SOURCE and DEVICE are /dev/..., dm-uuid=..., wwid=..., by-id=... or file=/...; a disk may come later.\n"
+        "SOURCE and DEVICE: /dev/..., dm-uuid=..., wwid=..., by-id=..., file=/...; a disk may come later.\n"
         "\n"
         "Options of the verbs that change something:\n"
         "     --dry-run                 Check it, change nothing\n"
