@@ -9,6 +9,8 @@ from labkit import run, wait_until
 
 NULLB = Path("/sys/kernel/config/nullb")
 DEBUG = Path("/sys/bus/pseudo/drivers/scsi_debug")
+SCSI_SCAN = Path("/sys/module/scsi_mod/parameters/scan")
+MULTIPATH_MORE = Path("/etc/multipath/conf.d/lab.conf")
 _numbers = itertools.count(1)
 
 
@@ -35,7 +37,9 @@ class Map:
 
 
 def multipath_maps() -> list[Map]:
-    answer = json.loads(run(["multipathd", "show", "maps", "json"]).stdout)
+    # While it reconfigures, it answers something else.
+    answer = json.loads(wait_until("multipathd answers", lambda: s if (s := run(["multipathd", "show", "maps", "json"],
+                                                                                check=False).stdout).startswith("{") else "", 30))
     return [Map(m["name"], f"mpath-{m['uuid']}", m["sysfs"],
                 [p["dev"] for group in m["path_groups"] for p in group["paths"]]) for m in answer["maps"]]
 
@@ -52,6 +56,15 @@ def mk_multipath(count: int, paths: int = 2, size_mb: int = 16) -> list[Map]:
     return maps
 
 
+def multipath_configure(text: str) -> None:
+    """More configuration for multipathd (and for multipath's udev rules), also after a reboot; "" takes it back."""
+    MULTIPATH_MORE.parent.mkdir(parents=True, exist_ok=True)
+    MULTIPATH_MORE.unlink(missing_ok=True)
+    if text:
+        MULTIPATH_MORE.write_text(text)
+    run(["multipathd", "reconfigure"])
+
+
 def rm_multipath() -> None:
     """Takes the hosts away (also under an open map), then the maps that are left."""
     for _ in range(len(list(DEBUG.glob("adapter*")))):
@@ -63,6 +76,36 @@ def rm_multipath() -> None:
 
 def udev_settle() -> None:
     run(["udevadm", "settle", "--timeout=60"])
+
+
+# -- scsi_debug, disk by disk
+
+def scsi_load(hosts: int, luns: int, *more: str) -> list[int]:
+    """Hosts that share their disks, none of which is there before scsi_scan(); the hosts' numbers."""
+    run(["modprobe", "scsi_mod"])
+    SCSI_SCAN.write_text("manual")
+    run(["modprobe", "scsi_debug", f"add_host={hosts}", f"max_luns={luns}", "vpd_use_hostno=0", *more])
+    return scsi_hosts()
+
+
+def scsi_hosts() -> list[int]:
+    return sorted(int(p.name.removeprefix("host")) for p in DEBUG.glob("adapter*/host*"))
+
+
+def scsi_disk(host: int, lun: int) -> str:
+    """Its kernel name, or ""."""
+    return next((p.name for p in Path(f"/sys/class/scsi_device/{host}:0:0:{lun}/device").glob("block/*")), "")
+
+
+def scsi_scan(host: int, lun: int) -> str:
+    Path(f"/sys/class/scsi_host/host{host}/scan").write_text(f"0 0 {lun}")
+    return wait_until(f"host {host} has disk {lun}", lambda: scsi_disk(host, lun))
+
+
+def scsi_delete(disk: str) -> None:
+    """Pulls it. The name goes at once, the device when nobody has it open any more."""
+    Path(f"/sys/block/{disk}/device/delete").write_text("1")
+    wait_until(f"{disk} is gone", lambda: not os.path.exists(f"/sys/block/{disk}"))
 
 
 # -- null_blk: cheap, keeps data, has no stable identity
@@ -93,12 +136,12 @@ def null_disks(count: int, size_mb: int = 32) -> list[NullDisk]:
 # -- device mapper: a stable identity (DM_UUID), and tables that fail or wait
 
 class DmDisk:
-    def __init__(self, under: str, name: str = "", uuid: str = ""):
+    def __init__(self, under: str, name: str = "", uuid: str = "", sectors: int = 0):
         number = next(_numbers)
         self.name = name or f"labdm{number}"
         self.uuid = uuid or f"LAB-{number:04d}"
         self.under = under
-        self.sectors = int(run(["blockdev", "--getsz", under]).stdout)
+        self.sectors = sectors or int(run(["blockdev", "--getsz", under]).stdout)
         self.device = f"/dev/mapper/{self.name}"
         self.by_id = f"/dev/disk/by-id/dm-uuid-{self.uuid}"
         self.create()
@@ -114,6 +157,11 @@ class DmDisk:
     def load(self, kind: str) -> None:
         run(f"dmsetup suspend --noflush {self.name} && dmsetup load {self.name} --table '{self.table(kind)}' && "
             f"dmsetup resume {self.name}")
+
+    def resize(self, sectors: int) -> None:
+        """Live, as an admin grows a volume: the new table is loaded first, and takes its place between two I/Os."""
+        self.sectors = sectors
+        run(f"dmsetup load {self.name} --table '{self.table('linear')}' && dmsetup resume {self.name}")
 
     def suspend(self) -> None:
         run(["dmsetup", "suspend", "--noflush", "--nolockfs", self.name])
