@@ -576,7 +576,9 @@ int edit_finish_lun(Engine *e, Lun *l) {
         Target *t = l->target;
         int r;
 
-        /* While the target goes as a whole, its file goes at the end; until then it names LUNs that are no more, which is harmless. */
+        /* While the target goes as a whole, one save does for many. It cannot wait for the end, when the file goes: another target may get the
+         * disk, and what its file says must not disagree with this one's. */
+        t->unsaved = t->unsaved || !t->wanted;
         if (t->wanted) {
                 l->finished = true;
                 r = store_save(e->store, t);

@@ -287,15 +287,20 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
                 }
 
                 if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        return 0;
+                        break;
 
                 /* The end; the rest is done when the child is reaped. */
                 w->io = sd_event_source_disable_unref(w->io);
-                if (!w->child)
+                if (!w->child) {
                         worker_finish(w);
-                return 0;
+                        return 0;
+                }
+                break;
         }
 
+        /* Before the next call can build on it. */
+        if (w->target)
+                hotplug_save(w->engine, w->target);
         return 0;
 }
 
