@@ -60,22 +60,18 @@ int uevents_multipath_holder(Uevents *u, const Device *d, char **ret) {
 }
 
 int uevents_stack(Uevents *u, const Device *d, dev_t **ret, size_t *ret_n) {
-        dev_t *stack = malloc(sizeof *stack);
-
-        g_assert_nonnull(stack);
-        stack[0] = d->devnum;
-        *ret = stack;
+        *ret = malloc(sizeof **ret);
+        g_assert_nonnull(*ret);
+        **ret = d->devnum;
         *ret_n = 1;
         return 0;
 }
 
 int mounts_new(Mounts **ret) {
-        Mounts *m = malloc(sizeof *m);
-
-        g_assert_nonnull(m);
-        m->mounted = mounted;
+        *ret = malloc(sizeof **ret);
+        g_assert_nonnull(*ret);
+        (*ret)->mounted = mounted;
         n_mounts++;
-        *ret = m;
         return 0;
 }
 
