@@ -4,7 +4,7 @@ import json
 import sys
 
 from host.machine import Lab
-from host.payload import LIB
+from host.payload import BENCH, LIB
 from host.stages import LabError, elapsed, say, stage
 from host.vm import Vm
 
@@ -63,6 +63,8 @@ def demo(lab: Lab) -> int:
     return 0
 
 
-def bench(lab: Lab, luns: int) -> int:
+def bench(lab: Lab, name: str, arguments: list[str]) -> int:
+    if not (BENCH / f"bench_{name}.py").exists():
+        raise LabError(f"no bench {name}")
     with lab.machine() as vm:
-        return vm.run(["python3", f"/{LIB}/bench_restore.py", str(luns)], timeout=3600, check=False, echo=True).code
+        return vm.run(["python3", f"/{LIB}/bench_{name}.py", *arguments], timeout=3600, check=False, echo=True).code

@@ -7,7 +7,8 @@
     lab test SUITE.TEST     one test
     lab shell               a root shell in a machine with vhscsid installed (nested-guest, vhscsictl, …)
     lab image               builds the machine's image, if it is not there yet
-    lab bench [LUNS]        restoring many LUNs: vhscsid, a C loop, targetctl (slow: it is not part of check)
+    lab bench [NAME] [N]    figures (slow, not part of check): restore (N LUNs by vhscsid, a C loop, targetctl; the default),
+                            autoexport (N maps by a udev rule)
     lab list                the suites
 
 Environment: LAB_ACCEL=kvm uses the host's KVM instead of emulation, where a stock kernel boots under it.
@@ -65,7 +66,8 @@ def main(argv: list[str]) -> int:
     if verb == "demo":
         return demo.demo(machine.Lab())
     if verb == "bench":
-        return demo.bench(machine.Lab(), int(arguments[0]) if arguments else 256)
+        name = arguments.pop(0) if arguments and not arguments[0].isdigit() else "restore"
+        return demo.bench(machine.Lab(), name, arguments)
     if verb == "shell":
         return shell.shell(machine.Lab(), arguments)
     if verb == "suite":
