@@ -77,10 +77,10 @@ static bool needs_pass(Engine *e, Lun *l) {
         const Backstore *b = l->backstore;
         Device *d = NULL;
 
-        if (!l->wanted)
-                return false;
         if (lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq)))
                 return true;
+        if (!l->wanted)
+                return false;
 
         if (inventory_resolve(e->inventory, b->source, &d) < 0)
                 d = NULL;

@@ -70,15 +70,18 @@ static void clean_up(Pass *p, const LunWant *want) {
 
 /* The instance that the backstore has open, asked of the kernel itself: what the daemon missed or misread is no reason to take a disk from
  * a guest. */
-static bool is_gone(Pass *p, const LunSeen *seen) {
+static int is_gone(Pass *p, const LunSeen *seen) {
         uint64_t diskseq;
         int r;
 
         if (seen->devnum == 0)
-                return true;
+                return 1;
 
         r = cfs_block_diskseq(p->cfs, seen->devnum, &diskseq);
-        return errno_is_device_absent(r) || (r >= 0 && seen->diskseq != 0 && diskseq != seen->diskseq);
+        if (r < 0)
+                return errno_is_device_absent(r) ? 1 : r;
+
+        return seen->diskseq != 0 && diskseq != seen->diskseq;
 }
 
 /* What a look found, in the report's words. */
@@ -122,9 +125,12 @@ static void run_lun(Pass *p, const PassLun *l) {
 
         r = lio_observe_lun(p->cfs, &want, &before);
         looked = r >= 0;
-        if (looked && want.gone && before.enabled)
-                want.gone = is_gone(p, &before);
-        if (r >= 0 && !want.wanted && before.dir && p->attached && !l->force) {
+        if (looked && want.gone && before.enabled) {
+                r = is_gone(p, &before);
+                want.gone = r > 0;
+        }
+        /* A dead disk is of no use to a guest, and keeps the backstore from the living. */
+        if (r >= 0 && !want.wanted && !want.gone && before.dir && p->attached && !l->force) {
                 report.attached = true;
                 r = -EBUSY;
         } else if (r >= 0) {
