@@ -30,6 +30,8 @@ multipaths {{
 }}
 """
 
+LVM = "-y --config 'devices { types = [\"nullb\", 16] }'"
+
 
 def designators(page: bytes) -> tuple[list[bytes], list[bytes]]:
     """Of VPD page 0x83: those of the logical unit, and those of the port and its group."""
@@ -371,7 +373,7 @@ class LifeTest(LabTest):
 
         mounted, part, swap, lvm, raid, ignored = disks = null_disks(6, 64)
         free = NullDisk()
-        for cleanup in ("umount /mnt /srv", f"swapoff {swap.device}", "vgremove -ff -y vg-0"):
+        for cleanup in ("umount /mnt /srv", f"swapoff {swap.device}", f"vgremove -ff {LVM} vg-0"):
             self.addCleanup(run, cleanup, check=False)
         run(f"mkfs.ext4 -q {mounted.device} && mount {mounted.device} /srv")
         run(f"addpart {part.device} 1 2048 32768")
@@ -379,7 +381,7 @@ class LifeTest(LabTest):
         udev_settle()
         run(f"mkfs.ext4 -q /dev/{one} && mount /dev/{one} /mnt")
         run(f"mkswap {swap.device} && swapon {swap.device}")
-        run(f"vgcreate -y vg-0 {lvm.device} && lvcreate -y -n data -L 8M vg-0 && lvcreate -y -n more -L 8M vg-0")
+        run(f"vgcreate {LVM} vg-0 {lvm.device} && lvcreate {LVM} -n data -L 8M vg-0 && lvcreate {LVM} -n more -L 8M vg-0")
         self.make_raid(raid)
         Path("/run/udev/rules.d").mkdir(parents=True, exist_ok=True)
         rule = Path("/run/udev/rules.d/99-lab.rules")
@@ -451,7 +453,8 @@ class LifeTest(LabTest):
         run("dmsetup resume labempty")
         wait_until("its table", lambda: self.assertEqual(self.verdict(empty), ("usable", "")) or True)
 
-        run("modprobe zram num_devices=1 && echo 16M > /sys/block/zram0/disksize")
+        # The kernel makes no event of a first size (block/genhd.c, set_capacity_and_notify()).
+        run("modprobe zram num_devices=1 && echo 16M > /sys/block/zram0/disksize && udevadm trigger --settle /dev/zram0")
         self.addCleanup(run, "modprobe -r zram", check=False)
         wait_until("zram", lambda: self.assertEqual(self.verdict("zram0"), ("unsuitable", "compressed memory")) or True)
 
