@@ -145,7 +145,7 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         Backstore *b = l->backstore;
         Target *t = l->target;
         const Device *d;
-        bool was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
+        bool gone, doubtful, was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
         Lun *other;
 
         if (report->unseen) {
@@ -161,14 +161,18 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         b->devnum = report->devnum;
         b->diskseq = report->diskseq;
 
+        /* The pass has asked the kernel, which has the instance that we were told is gone. Nobody may tell again when it really goes. */
+        gone = lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
+        doubtful = gone && l->linked && !instance;
+
         if (report->error < 0)
                 set_lun_error(e, l, report);
         else {
                 /* A misfit is judged by its device, not by a pass that left it alone. */
                 if (l->linked || !l->misfit)
                         lun_set_error(l, NULL, NULL);
-                l->failures = 0;
-                l->retry_at = 0;
+                l->failures = doubtful ? l->failures + 1 : 0;
+                l->retry_at = doubtful ? retry_at(e, l->failures) : 0;
         }
 
         if (was_linked != l->linked)
@@ -188,8 +192,7 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                                 registry_mark_lun(&e->registry, other);
 
         /* After a start the first look tells which instance is open; its removal was news before us. */
-        if (instance && l->wanted && report->error >= 0 &&
-            lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq)))
+        if (instance && l->wanted && report->error >= 0 && gone)
                 registry_mark_lun(&e->registry, l);
 
         if (!l->wanted && !l->present && report->error >= 0) {
