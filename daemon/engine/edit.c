@@ -345,18 +345,6 @@ static int check_ambiguous(Engine *e, const Device *d, const char *source, Refus
                       d->node, source);
 }
 
-/* One device has one backstore, by whichever of its names that was made. */
-static Backstore *find_backstore(Engine *e, const char *source, const Device *d) {
-        Backstore *b = registry_backstore(&e->registry, source);
-        Device *named = NULL;
-
-        for (char **k = d ? d->keys : NULL; !b && k && *k; k++)
-                if (inventory_resolve(e->inventory, *k, &named) >= 0 && named == d)
-                        b = registry_backstore(&e->registry, *k);
-
-        return b;
-}
-
 static int fill_backstore(Backstore *b, const Device *d, const LunOptions *o, char **serial) {
         int r = 0;
 
@@ -405,7 +393,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
         if (r < 0)
                 return r;
 
-        b = find_backstore(e, text, o->path ? NULL : d);
+        b = survey_backstore(e, text, o->path ? NULL : d);
         if (b)
                 r = check_shared(b, o, refusal);
         else {

@@ -227,6 +227,17 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
         return 0;
 }
 
+Backstore *survey_backstore(Engine *e, const char *source, const Device *d) {
+        Backstore *b = registry_backstore(&e->registry, source);
+        Device *named = NULL;
+
+        for (char **k = d ? d->keys : NULL; !b && k && *k; k++)
+                if (inventory_resolve(e->inventory, *k, &named) >= 0 && named == d)
+                        b = registry_backstore(&e->registry, *k);
+
+        return b;
+}
+
 int survey_refuse(const Device *d, const SurveyedDevice *s, Refusal *refusal) {
         const char *name = d->dm_name ?: d->name;
 
