@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "bus/bus-lun.h"
 #include "bus/bus-manager.h"
 #include "bus/bus-target.h"
@@ -95,11 +96,18 @@ static int start_kernel(Engine *e) {
 }
 
 static int start_devices(Engine *e) {
+        /* For tests of lost events: see HACKING.md. */
+        const char *buffer = getenv("VHSCSID_UEVENT_BUFFER");
+        uint32_t size = 0;
         int r;
 
-        r = uevents_new(e->event, 0, hotplug_on_device, hotplug_on_lost, e, &e->uevents);
+        if (buffer && (parse_u32(buffer, &size) < 0 || size == 0))
+                log_warning("VHSCSID_UEVENT_BUFFER is no number of bytes: %s", buffer);
+
+        r = uevents_new(e->event, size, hotplug_on_device, hotplug_on_lost, e, &e->uevents);
         if (r < 0)
                 return log_error_errno(r, "Cannot listen to udev");
+        uevents_defer_unwanted(e->uevents, hotplug_is_wanted);
 
         r = hotplug_enumerate(e);
         if (r < 0)

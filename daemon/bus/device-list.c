@@ -3,6 +3,7 @@
 #include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/text.h"
+#include "engine/hotplug.h"
 #include "engine/survey.h"
 
 /* As people count: sda, sdb, sdaa; dm-2, dm-10. */
@@ -102,6 +103,7 @@ int device_list_append(Engine *e, sd_bus_message *reply) {
         size_t n;
         int r;
 
+        hotplug_flush(e);
         r = mounts_new(&mounts);
         if (r >= 0)
                 r = sorted_devices(e, &devices, &n);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/hotplug.h"
 #include "engine/refusal.h"
+#include "model/source.h"
 
 bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
         const Backstore *b = l->backstore;
@@ -88,25 +90,34 @@ static bool needs_pass(Engine *e, Lun *l) {
         return hotplug_judge(e, l, d) && !l->linked && d && device_verdict(d, NULL) == DEVICE_USABLE;
 }
 
-void hotplug_mark_device(Engine *e, const Device *d) {
-        for (char **k = d->keys; k && *k; k++) {
-                Backstore *b = registry_backstore(&e->registry, *k);
-                Lun *l;
+static void mark_backstore(Engine *e, const Backstore *b, const Device *d) {
+        Lun *l;
 
-                if (!b)
-                        continue;
-
-                LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
-                        if (needs_pass(e, l)) {
-                                /* News of its device: whatever failed before may go well now. */
-                                l->failures = 0;
-                                registry_mark_lun(&e->registry, l);
-                        } else
-                                registry_mark_publish(&e->registry, l->target);
-                        hotplug_note(e, l, d);
-                        hotplug_save(e, l->target);
-                }
+        LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
+                if (needs_pass(e, l)) {
+                        /* News of its device: whatever failed before may go well now. */
+                        l->failures = 0;
+                        registry_mark_lun(&e->registry, l);
+                } else
+                        registry_mark_publish(&e->registry, l->target);
+                hotplug_note(e, l, d);
+                hotplug_save(e, l->target);
         }
+}
+
+void hotplug_mark_device(Engine *e, const Device *d) {
+        const Backstore *b;
+
+        for (char **k = d->keys; k && *k; k++) {
+                b = registry_backstore(&e->registry, *k);
+                if (b)
+                        mark_backstore(e, b, d);
+        }
+
+        /* One that has it open, and was found by a name that it had then (a map's, before it was renamed). */
+        MAP_FOREACH(e->registry.backstores, b)
+                if (b->devnum == d->devnum && b->devnum != 0 && !strv_contains(d->keys, b->source))
+                        mark_backstore(e, b, d);
 }
 
 void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
@@ -163,6 +174,35 @@ void hotplug_on_file(Engine *e, const char *source, Device *device) {
                 hotplug_mark_device(e, known);
 }
 
+static bool names_backstore(const Engine *e, char *const *keys) {
+        for (char *const *k = keys; k && *k; k++)
+                if (registry_backstore(&e->registry, *k))
+                        return true;
+
+        return false;
+}
+
+bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata) {
+        const Engine *e = userdata;
+        const Device *known = inventory_by_devnum(e->inventory, devnum);
+        const Backstore *b;
+
+        if (names_backstore(e, keys) || (known && (!isempty(known->wish_target) || names_backstore(e, known->keys))))
+                return true;
+
+        /* One that is up, and has lost the name by which it was found. */
+        MAP_FOREACH(e->registry.backstores, b)
+                if (b->devnum == devnum)
+                        return true;
+
+        return false;
+}
+
+void hotplug_flush(Engine *e) {
+        if (e->uevents)
+                uevents_flush(e->uevents);
+}
+
 int hotplug_enumerate(Engine *e) {
         int r;
 
@@ -184,12 +224,58 @@ int hotplug_enumerate(Engine *e) {
         }
 }
 
-void hotplug_on_lost(void *userdata) {
+/* A device that a LUN waits for: it may have come, and udev have made one of these links. */
+static int suspect_source(Engine *e, const char *source) {
+        static const char *const links[_SOURCE_KIND_MAX][3] = {
+                [SOURCE_DM_UUID] = { "/dev/disk/by-id/dm-uuid-" },
+                [SOURCE_WWID] = { "/dev/disk/by-id/dm-uuid-mpath-", "/dev/disk/by-id/scsi-", "/dev/disk/by-id/nvme-" },
+                [SOURCE_BY_ID] = { "/dev/disk/by-id/" },
+                [SOURCE_PATH] = { "" },
+        };
+        SourceKind kind = source_kind(source);
+
+        for (size_t i = 0; i < ELEMENTSOF(links[kind]) && links[kind][i]; i++) {
+                char path[SOURCE_MAX + 64];
+                struct stat st;
+                int r;
+
+                (void) snprintf(path, sizeof path, "%s%s", links[kind][i], source_value(source));
+                if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
+                        continue;
+
+                r = uevents_suspect(e->uevents, st.st_rdev, true);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+int hotplug_on_lost(void *userdata) {
         Engine *e = userdata;
+        Backstore *b;
+        Device *d;
         int r;
 
-        log_notice("News of devices were lost, reading all of them again");
-        r = hotplug_enumerate(e);
-        if (r < 0)
-                log_warning_errno(r, "Cannot enumerate devices");
+        log_notice("News of devices were lost, looking at all of them again");
+
+        INVENTORY_FOREACH(e->inventory, d) {
+                if (d->kind == DEVICE_FILE)
+                        continue;
+
+                r = uevents_suspect(e->uevents, d->devnum, hotplug_is_wanted(d->devnum, d->keys, e));
+                if (r < 0)
+                        return r;
+        }
+
+        MAP_FOREACH(e->registry.backstores, b) {
+                if (b->devnum != 0)
+                        continue;
+
+                r = suspect_source(e, b->source);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
 }

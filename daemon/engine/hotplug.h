@@ -7,7 +7,11 @@
 
 /* For uevents_new(). */
 void hotplug_on_device(dev_t devnum, Device *device, void *userdata);
-void hotplug_on_lost(void *userdata);
+int hotplug_on_lost(void *userdata);
+bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata);
+
+/* Before anything looks at devices in general, not at one that a LUN names: those have been read. */
+void hotplug_flush(Engine *e);
 
 /* Reads everything again; what is not there any more is taken as removed. */
 /* A file that a LUN stands on: takes the device over; NULL: its filesystem is not there. */

@@ -191,6 +191,7 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
         if (r < 0)
                 return refuse(refusal, REFUSAL_INVALID_SOURCE, "Invalid source: %s", why ?: "unknown form");
 
+        hotplug_flush(e);
         if (kind == SOURCE_FILE)
                 return files_resolve(e, text, ret_source, ret_device, refusal);
 

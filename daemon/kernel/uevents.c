@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <libudev.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
@@ -10,57 +7,271 @@
 
 #include "base/errno.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/parse.h"
 #include "base/strv.h"
-#include "kernel/blockdev.h"
+#include "kernel/hearsay.h"
+#include "kernel/roll.h"
 #include "kernel/sysfs.h"
 #include "kernel/uevents.h"
+#include "model/identity.h"
+
+/* An event is never acted on; the state of its device is. Reading that costs much more than the event, and each wake-up costs as well.
+ * Hence a device that somebody waits for, or uses, is urgent: it is read at the end of the burst. Any other is only noted, and read when
+ * somebody asks for devices in general (uevents_flush()). When the events of a storm are all of that sort, we look at them ever more
+ * rarely, four times a second in the end.
+ *
+ * When events were lost, every device is suspect. When the storm is over (enumerating in the middle of it would cost most and be worth
+ * least) those that somebody wants are read at once, and of the others we look at the names, a few in each turn of the loop. */
 
 #define RECEIVE_BUFFER_DEFAULT (128U * 1024 * 1024)
 #define BURST_MAX 256           /* events a turn of the loop, for others want to be served as well */
-#define LOST_BURSTS_MAX 64      /* how long a storm may keep us from enumerating */
-#define ENUMERATE_THREADS_MAX 8
-#define ENUMERATE_SHARE 32      /* devices that are worth a thread */
-
-typedef struct udev Udev;
-typedef struct udev_device UdevDevice;
-typedef struct udev_monitor UdevMonitor;
-
-DEFINE_CLEANUP(Udev *, udev_unref);
-DEFINE_CLEANUP(UdevDevice *, udev_device_unref);
-
-/* How many paths of a multipath map work, as its last event about paths told. udev's database does not keep it, and the
- * next event of another kind does not bring it, so it is kept here. */
-typedef struct PathCount {
-        uint64_t sequence;      /* DM_SEQNUM: events may overtake each other */
-        int valid;
-        char number[24];
-} PathCount;
-
-typedef struct Pending {
-        dev_t devnum;
-        uint64_t diskseq;
-} Pending;
+#define LONE_STORM 8U           /* looks, each soon after the last, that found nothing urgent: a storm */
+#define LONE_MAX 16U
+#define SOON_USEC UINT64_C(250000)
+#define PAUSE_MIN_USEC UINT64_C(15000)
+#define PAUSE_MAX_USEC UINT64_C(250000)
+#define LOST_PAUSES_MAX 20U     /* how long a storm may keep us from what is wanted */
+#define STORM_PAUSES_MAX 240U   /* … and from the names of all the others */
+#define SUSPECTS_MAX 32U        /* devices whose names a turn looks at */
+#define UNREAD_MAX 4096U
 
 struct Uevents {
+        sd_event *event;
         Udev *udev;
         UdevMonitor *monitor;
         sd_event_source *source;
+        sd_event_source *pause; /* on while source is off */
+        sd_event_source *rest;  /* on while there are suspects, and no storm */
         int root_fd;            /* /sys/dev/block */
-        Map *path_counts;       /* number -> PathCount */
+
+        Hearsay hearsay;
+        List urgent, unread, suspects;  /* Heard.link: each in one of them, or in none */
+        size_t n_unread;
+
+        uint64_t last_look;     /* CLOCK_MONOTONIC */
+        unsigned n_lone;
+        bool lost;
+        unsigned n_pauses;      /* in this storm */
+
         uevents_device_t on_device;
         uevents_lost_t on_lost;
+        uevents_wanted_t is_wanted;
         void *userdata;
-        bool lost;
-        unsigned lost_bursts;
-        Pending pending[BURST_MAX];     /* devices of one burst, each once */
-        size_t n_pending;
 };
 
-static void number_format(dev_t devnum, char ret[static 24]) {
-        (void) snprintf(ret, 24, "%u:%u", major(devnum), minor(devnum));
+/* ---- reading ---- */
+
+int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
+        const Heard *heard = hearsay_get(&u->hearsay, devnum);
+        RollEntry entry = { .devnum = devnum, .valid_paths = heard ? heard->valid_paths : -1 };
+
+        return roll_read(u->root_fd, u->udev, &entry, ret);
 }
+
+/* gone: what is not there is told as removed. One that cannot be read must not hide the others. */
+static void tell(Uevents *u, Roll *roll, bool gone) {
+        for (size_t i = 0; i < roll->n; i++) {
+                RollEntry *e = roll->entries + i;
+
+                if (e->device)
+                        u->on_device(e->devnum, TAKE_PTR(e->device), u->userdata);
+                else if (e->error != -ENODEV)
+                        log_warning_errno(e->error, "Cannot read block device %u:%u", major(e->devnum), minor(e->devnum));
+                else if (gone)
+                        u->on_device(e->devnum, NULL, u->userdata);
+        }
+}
+
+static void unlist(Uevents *u, Heard *heard) {
+        if (heard->list == HEARD_UNREAD)
+                u->n_unread--;
+        heard->list = HEARD_NOWHERE;
+        list_unlink(&heard->link);
+}
+
+static void enlist(Uevents *u, Heard *heard, HeardList where) {
+        unlist(u, heard);
+        heard->list = where;
+
+        switch (where) {
+        case HEARD_UNREAD:
+                list_append(&u->unread, &heard->link);
+                u->n_unread++;
+                break;
+        case HEARD_SUSPECT:
+                list_append(&u->suspects, &heard->link);
+                break;
+        case HEARD_URGENT:
+                list_append(&u->urgent, &heard->link);
+                break;
+        case HEARD_NOWHERE:
+                break;
+        }
+}
+
+static void unlist_all(Uevents *u, List *list) {
+        Heard *heard;
+
+        LIST_FOREACH(list, heard, Heard, link)
+                unlist(u, heard);
+}
+
+int uevents_enumerate(Uevents *u) {
+        _cleanup_(roll_done) Roll roll = { .root_fd = u->root_fd };
+        int r;
+
+        r = roll_add_all(&roll);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < roll.n; i++) {
+                const Heard *heard = hearsay_get(&u->hearsay, roll.entries[i].devnum);
+
+                if (heard)
+                        roll.entries[i].valid_paths = heard->valid_paths;
+        }
+
+        r = roll_call(&roll);
+        if (r < 0)
+                return r;
+
+        /* What was noted was there or not, and has been read or not, as everything else. */
+        unlist_all(u, &u->urgent);
+        unlist_all(u, &u->suspects);
+        unlist_all(u, &u->unread);
+        tell(u, &roll, false);
+        return 0;
+}
+
+/* Reads the devices in the list and empties it. */
+static void read_list(Uevents *u, List *list) {
+        _cleanup_(roll_done) Roll roll = { .root_fd = u->root_fd };
+        Heard *heard;
+        int r = 0;
+
+        if (list_is_empty(list))
+                return;
+
+        LIST_FOREACH(list, heard, Heard, link)
+                if (r >= 0)
+                        r = roll_add(&roll, heard->devnum, heard);
+        if (r >= 0)
+                r = roll_call(&roll);
+
+        unlist_all(u, list);
+        if (r < 0) {
+                u->lost = true;
+                return;
+        }
+
+        for (size_t i = 0; i < roll.n; i++) {
+                heard = hearsay_get(&u->hearsay, roll.entries[i].devnum);
+                if (heard && roll.entries[i].error == -ENODEV)
+                        hearsay_forget(&u->hearsay, heard);
+        }
+
+        tell(u, &roll, true);
+}
+
+/* ---- what is urgent ---- */
+
+/* Its names as keys, as far as udev knows them. */
+static int device_names(UdevDevice *device, Device **ret) {
+        const char *name = udev_device_get_sysname(device), *node = udev_device_get_devnode(device);
+        const char *wwid = udev_device_get_property_value(device, startswith(name, "nvme") ? "ID_WWN" : "ID_SERIAL");
+        _cleanup_(device_freep) Device *d = device_new();
+        _cleanup_(strv_freep) char **links = NULL;
+        int r;
+
+        if (!d)
+                return -ENOMEM;
+
+        r = roll_links(device, &links);
+        if (r >= 0)
+                r = identity_apply(d, &(IdentityFacts) { .node = node, .links = links, .wwid = wwid });
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(d);
+        return 0;
+}
+
+/* When in doubt, it is: then it is read, as it would be without all this. */
+static bool is_urgent(Uevents *u, UdevDevice *device, dev_t devnum) {
+        const char *name = udev_device_get_sysname(device);
+        _cleanup_(device_freep) Device *d = NULL;
+
+        if (!u->is_wanted || !name || !udev_device_get_devnode(device) || udev_device_get_property_value(device, "VHOSTSCSI_TARGET"))
+                return true;
+
+        /* The names of maps are the kernel's, and so may be the WWID of NVMe. */
+        if (startswith(name, "dm-") || (startswith(name, "nvme") && !udev_device_get_property_value(device, "ID_WWN")))
+                return true;
+
+        return device_names(device, &d) < 0 || u->is_wanted(devnum, d->keys, u->userdata);
+}
+
+/* ---- suspects ---- */
+
+int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
+        Heard *heard = NULL;
+        int r;
+
+        r = hearsay_ensure(&u->hearsay, devnum, &heard);
+        if (r < 0)
+                return r;
+
+        if (heard->list != HEARD_URGENT)
+                enlist(u, heard, wanted ? HEARD_URGENT : HEARD_SUSPECT);
+        return 0;
+}
+
+static int suspect_all(Uevents *u) {
+        _cleanup_(roll_done) Roll roll = { .root_fd = u->root_fd };
+        int r;
+
+        r = roll_add_all(&roll);
+        for (size_t i = 0; r >= 0 && i < roll.n; i++)
+                r = uevents_suspect(u, roll.entries[i].devnum, false);
+
+        return r;
+}
+
+static void make_good(Uevents *u) {
+        int r;
+
+        u->lost = false;
+        unlist_all(u, &u->urgent);
+        unlist_all(u, &u->suspects);
+        unlist_all(u, &u->unread);
+        hearsay_forget_all(&u->hearsay);
+
+        r = suspect_all(u);
+        if (r >= 0)
+                r = u->on_lost(u->userdata);
+        if (r < 0) {
+                log_warning_errno(r, "Cannot list block devices");
+                u->lost = true;
+        }
+
+        read_list(u, &u->urgent);
+}
+
+static int on_rest(sd_event_source *s, void *userdata) {
+        Uevents *u = userdata;
+
+        for (unsigned i = 0; i < SUSPECTS_MAX && !list_is_empty(&u->suspects); i++) {
+                Heard *heard = list_entry(u->suspects.next, Heard, link);
+                _cleanup_(udev_device_unrefp) UdevDevice *device = udev_device_new_from_devnum(u->udev, 'b', heard->devnum);
+
+                enlist(u, heard, !device || is_urgent(u, device, heard->devnum) ? HEARD_URGENT : HEARD_UNREAD);
+        }
+
+        read_list(u, &u->urgent);
+        return sd_event_source_set_enabled(s, list_is_empty(&u->suspects) ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
+/* ---- the monitor ---- */
 
 static uint64_t property_u64(UdevDevice *device, const char *name) {
         const char *s = udev_device_get_property_value(device, name);
@@ -69,309 +280,29 @@ static uint64_t property_u64(UdevDevice *device, const char *name) {
         return s && parse_u64(s, &v) >= 0 ? v : 0;
 }
 
-/* ---- counts of paths ---- */
-
-static void path_count_forget(Uevents *u, dev_t devnum) {
-        char number[24];
-
-        number_format(devnum, number);
-        free(map_remove(u->path_counts, number));
-}
-
-static void path_counts_forget_all(Uevents *u) {
-        PathCount *c;
-
-        MAP_FOREACH(u->path_counts, c) {
-                map_remove(u->path_counts, c->number);
-                free(c);
-        }
-}
-
-static int path_count_get(const Uevents *u, dev_t devnum) {
-        char number[24];
-        PathCount *c;
-
-        number_format(devnum, number);
-        c = map_get(u->path_counts, number);
-        return c ? c->valid : -1;
-}
-
-static int path_count_set(Uevents *u, dev_t devnum, uint64_t sequence, int valid) {
-        _cleanup_free_ PathCount *new = NULL;
-        char number[24];
-        PathCount *c;
+static int note_event(Uevents *u, UdevDevice *device, dev_t devnum) {
+        Heard *heard = NULL;
         int r;
 
-        number_format(devnum, number);
-        c = map_get(u->path_counts, number);
-        if (c && sequence > 0 && sequence < c->sequence)
-                return 0;
-
-        if (!c) {
-                new = calloc(1, sizeof *new);
-                if (!new)
-                        return -ENOMEM;
-
-                memcpy(new->number, number, sizeof number);
-                r = map_put(u->path_counts, new->number, new);
-                if (r < 0)
-                        return r;
-                c = TAKE_PTR(new);
-        }
-
-        c->sequence = sequence;
-        c->valid = valid;
-        return 0;
-}
-
-static int path_count_note(Uevents *u, UdevDevice *device, dev_t devnum) {
-        const char *uuid = udev_device_get_property_value(device, "DM_UUID");
-        const char *action = udev_device_get_property_value(device, "DM_ACTION");
-        const char *count = udev_device_get_property_value(device, "DM_NR_VALID_PATHS");
-        uint32_t valid;
-
-        if (!uuid || !startswith(uuid, "mpath-"))
-                return 0;
-
-        if (action && startswith(action, "PATH_")) {
-                if (!count || parse_u32(count, &valid) < 0 || valid > INT32_MAX)
-                        return 0;
-                return path_count_set(u, devnum, property_u64(device, "DM_SEQNUM"), (int) valid);
-        }
-
-        /* multipathd loaded a new table: flag 2, without a working path; flag 0, in which the kernel takes every path
-         * for good until it fails again (multipath-tools, libmultipath/devmapper.h). */
-        if (streq_ptr(udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG2"), "1"))
-                return path_count_set(u, devnum, 0, 0);
-        if (streq_ptr(udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG0"), "1"))
-                path_count_forget(u, devnum);
-
-        return 0;
-}
-
-/* ---- reading ---- */
-
-static int device_links(UdevDevice *device, char ***ret) {
-        _cleanup_(strv_freep) char **links = NULL;
-        struct udev_list_entry *e;
-        int r;
-
-        udev_list_entry_foreach(e, udev_device_get_devlinks_list_entry(device)) {
-                r = strv_extend(&links, udev_list_entry_get_name(e));
-                if (r < 0)
-                        return r;
-        }
-
-        *ret = TAKE_PTR(links);
-        return 0;
-}
-
-/* udev: one of the thread that asks. */
-static int read_device(const Uevents *u, Udev *udev, dev_t devnum, uint64_t event_diskseq, Device **ret) {
-        _cleanup_(udev_device_unrefp) UdevDevice *device = NULL;
-        _cleanup_(strv_freep) char **links = NULL;
-        _cleanup_close_ int dirfd = -EBADF;
-        BlockdevFacts facts;
-        const char *type;
-        int r;
-
-        /* Before udev's own look at it: if the directory is still the device's in the end, so it was all the time. */
-        dirfd = sysfs_open_block(u->root_fd, devnum);
-        if (dirfd < 0)
-                return dirfd;
-
-        device = udev_device_new_from_devnum(udev, 'b', devnum);
-        if (!device) {
-                r = negative_errno();
-                return errno_is_device_absent(r) ? -ENODEV : r;
-        }
-
-        type = udev_device_get_devtype(device);
-        facts = (BlockdevFacts) {
-                .devnum = devnum,
-                .name = udev_device_get_sysname(device),
-                .node = udev_device_get_devnode(device),
-                .partition = streq_ptr(type, "partition"),
-                .initialized = udev_device_get_is_initialized(device) > 0,
-                .valid_paths = path_count_get(u, devnum),
-                .event_diskseq = event_diskseq,
-        };
-        if (!facts.name || !facts.node)
-                return -ENODEV;
-
-        /* Without an entry in its database, udev has nothing to tell, and would look for it again with each question. */
-        if (facts.initialized) {
-                r = device_links(device, &links);
-                if (r < 0)
-                        return r;
-
-                facts.links = links;
-                for (BlockdevProperty p = 0; p < _BLOCKDEV_PROPERTY_MAX; p++)
-                        facts.properties[p] = udev_device_get_property_value(device, blockdev_property_names[p]);
-        }
-
-        return blockdev_read(dirfd, &facts, ret);
-}
-
-/* Whatever is there now under that number, to the caller. */
-static int tell_device(Uevents *u, dev_t devnum, uint64_t event_diskseq) {
-        Device *d = NULL;
-        int r;
-
-        r = read_device(u, u->udev, devnum, event_diskseq, &d);
-        if (r < 0 && r != -ENODEV)
-                return r;
-
-        u->on_device(devnum, r < 0 ? NULL : d, u->userdata);
-        return 0;
-}
-
-int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
-        return read_device(u, u->udev, devnum, 0, ret);
-}
-
-/* ---- enumerating ---- */
-
-typedef struct Found {
-        dev_t devnum;
-        Device *device;         /* NULL: error tells */
-        int error;
-} Found;
-
-typedef struct Enumeration {
-        const Uevents *uevents;
-        Found *found;
-        size_t n, room;
-        atomic_size_t next;     /* the first that no thread took */
-} Enumeration;
-
-static void enumeration_done(Enumeration *n) {
-        for (size_t i = 0; i < n->n; i++)
-                device_free(n->found[i].device);
-        free(n->found);
-}
-
-static int enumeration_add(Enumeration *n, dev_t devnum) {
-        if (n->n == n->room) {
-                size_t room = MAX(n->room * 2, (size_t) 64);
-                Found *p = reallocarray(n->found, room, sizeof *p);
-
-                if (!p)
-                        return -ENOMEM;
-                n->found = p;
-                n->room = room;
-        }
-
-        n->found[n->n++] = (Found) { .devnum = devnum };
-        return 0;
-}
-
-/* The kernel's own list of numbers: libudev's enumerator would resolve each path once more than reading the device does. Paths that NVMe's
- * own multipathing hides have no number. */
-static int enumeration_list(Enumeration *n) {
-        _cleanup_closedir_ DIR *dir = NULL;
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        fd = openat(n->uevents->root_fd, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-        if (fd < 0)
-                return negative_errno();
-
-        dir = fdopendir(fd);
-        if (!dir)
-                return negative_errno();
-        TAKE_FD(fd);
-
-        for (;;) {
-                unsigned ma, mi;
-                struct dirent *e;
-                int end = 0;
-
-                errno = 0;
-                e = readdir(dir);
-                if (!e && errno != 0)
-                        return negative_errno();
-                if (!e)
-                        return 0;
-                if (sscanf(e->d_name, "%u:%u%n", &ma, &mi, &end) != 2 || e->d_name[end])
-                        continue;
-
-                r = enumeration_add(n, makedev(ma, mi));
-                if (r < 0)
-                        return r;
-        }
-}
-
-static void *enumeration_thread(void *userdata) {
-        _cleanup_(udev_unrefp) Udev *udev = udev_new();
-        Enumeration *n = userdata;
-        size_t i;
-
-        while (udev && (i = atomic_fetch_add(&n->next, 1)) < n->n) {
-                Found *f = n->found + i;
-
-                f->error = read_device(n->uevents, udev, f->devnum, 0, &f->device);
-        }
-
-        return NULL;
-}
-
-/* Reading a device is some eighty system calls, and a host with many paths has ten thousands of devices. */
-static int enumeration_read(Enumeration *n) {
-        pthread_t threads[ENUMERATE_THREADS_MAX - 1];
-        size_t wanted = MIN(n->n / ENUMERATE_SHARE, ELEMENTSOF(threads)), started = 0;
-        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-        wanted = MIN(wanted, cpus > 1 ? (size_t) cpus - 1 : 0);
-        while (started < wanted && pthread_create(threads + started, NULL, enumeration_thread, n) == 0)
-                started++;
-
-        enumeration_thread(n);
-        while (started > 0)
-                (void) pthread_join(threads[--started], NULL);
-
-        /* No thread had the memory for its context. */
-        return atomic_load(&n->next) < n->n ? -ENOMEM : 0;
-}
-
-int uevents_enumerate(Uevents *u) {
-        _cleanup_(enumeration_done) Enumeration n = { .uevents = u };
-        int r;
-
-        r = enumeration_list(&n);
-        if (r >= 0)
-                r = enumeration_read(&n);
+        r = hearsay_ensure(&u->hearsay, devnum, &heard);
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; i < n.n; i++)
-                if (n.found[i].error == -ENOMEM)
-                        return -ENOMEM;
+        hearsay_note(heard, &(HearsayEvent) {
+                .action = udev_device_get_action(device),
+                .diskseq = property_u64(device, "DISKSEQ"),
+                .dm_uuid = udev_device_get_property_value(device, "DM_UUID"),
+                .dm_action = udev_device_get_property_value(device, "DM_ACTION"),
+                .dm_valid_paths = udev_device_get_property_value(device, "DM_NR_VALID_PATHS"),
+                .dm_sequence = udev_device_get_property_value(device, "DM_SEQNUM"),
+                .dm_flag0 = udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG0"),
+                .dm_flag2 = udev_device_get_property_value(device, "DM_SUBSYSTEM_UDEV_FLAG2"),
+        });
 
-        for (size_t i = 0; i < n.n; i++) {
-                Found *f = n.found + i;
-
-                if (f->device)
-                        u->on_device(f->devnum, TAKE_PTR(f->device), u->userdata);
-                else if (f->error != -ENODEV)
-                        /* One that cannot be read must not hide the others. */
-                        log_warning_errno(f->error, "Cannot read block device %u:%u", major(f->devnum), minor(f->devnum));
-        }
-
+        /* Once urgent, always urgent, until it is read. A suspect has been heard of. */
+        if (heard->list != HEARD_URGENT)
+                enlist(u, heard, is_urgent(u, device, devnum) ? HEARD_URGENT : HEARD_UNREAD);
         return 0;
-}
-
-/* ---- the monitor ---- */
-
-static void pending_add(Uevents *u, dev_t devnum, uint64_t diskseq) {
-        size_t i = 0;
-
-        while (i < u->n_pending && u->pending[i].devnum != devnum)
-                i++;
-
-        if (i == u->n_pending)
-                u->n_pending++;
-        u->pending[i] = (Pending) { .devnum = devnum, .diskseq = diskseq };
 }
 
 static int receive_one(Uevents *u) {
@@ -387,48 +318,115 @@ static int receive_one(Uevents *u) {
         if (!streq_ptr(udev_device_get_subsystem(device), "block") || major(devnum) == 0)
                 return 0;
 
-        if (streq_ptr(udev_device_get_action(device), "remove"))
-                path_count_forget(u, devnum);
-        else if (path_count_note(u, device, devnum) < 0)
-                return -ENOMEM;
-
-        pending_add(u, devnum, property_u64(device, "DISKSEQ"));
-        return 0;
+        return note_event(u, device, devnum);
 }
 
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        Uevents *u = userdata;
-        bool empty = false;
+/* How many there were, understood or not. Fewer than BURST_MAX: there is no more. */
+static unsigned receive_burst(Uevents *u) {
+        unsigned n = 0;
 
-        u->n_pending = 0;
-        for (unsigned n = 0; n < BURST_MAX && !empty; n++) {
+        while (n < BURST_MAX) {
                 int r = receive_one(u);
 
-                if (r >= 0 || r == -EINTR)
+                if (r == -EAGAIN)
+                        break;
+                if (r == -EINTR)
                         continue;
 
+                n++;
                 /* Whatever it was, one message less was understood than was sent. */
-                if (r == -EAGAIN)
-                        empty = true;
-                else if (!u->lost) {
+                if (r < 0 && !u->lost) {
                         u->lost = true;
                         log_debug_errno(r, "Events of devices were lost");
                 }
         }
 
-        for (size_t i = 0; i < u->n_pending; i++)
-                if (tell_device(u, u->pending[i].devnum, u->pending[i].diskseq) < 0)
-                        u->lost = true;
+        return n;
+}
 
-        /* Once, and when the storm is over: enumerating in the middle of it would cost most and be worth least. */
-        if (u->lost && (empty || ++u->lost_bursts >= LOST_BURSTS_MAX)) {
-                u->lost = false;
-                u->lost_bursts = 0;
-                path_counts_forget_all(u);
-                u->on_lost(u->userdata);
+static uint64_t now_usec(const Uevents *u) {
+        uint64_t usec;
+
+        return sd_event_now(u->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
+}
+
+static unsigned take_burst(Uevents *u) {
+        unsigned n = receive_burst(u);
+        uint64_t now = now_usec(u);
+
+        if (n == 0)
+                return 0;
+
+        /* In a storm of both sorts it needs more of those that nobody wants. */
+        if (now - u->last_look >= SOON_USEC)
+                u->n_lone = 0;
+        else
+                u->n_lone = list_is_empty(&u->urgent) ? MIN(u->n_lone + 1, LONE_MAX) : u->n_lone / 2;
+        u->last_look = now;
+
+        read_list(u, &u->urgent);
+        if (u->n_unread >= UNREAD_MAX)
+                read_list(u, &u->unread);
+
+        return n;
+}
+
+/* As long as the storm has earned by now. Only a long pause tells that it is over. */
+static void make_pause(Uevents *u) {
+        unsigned n = u->n_lone > LONE_STORM ? u->n_lone - LONE_STORM : 0;
+        bool wait_for_calm = u->lost || !list_is_empty(&u->suspects);
+        uint64_t usec = wait_for_calm ? PAUSE_MAX_USEC : MIN(PAUSE_MIN_USEC << n, PAUSE_MAX_USEC);
+
+        (void) sd_event_source_set_time(u->pause, now_usec(u) + usec);
+        (void) sd_event_source_set_enabled(u->pause, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_enabled(u->source, SD_EVENT_OFF);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Uevents *u = userdata;
+
+        if (take_burst(u) < BURST_MAX && (u->lost || u->n_lone >= LONE_STORM)) {
+                u->n_pauses = 0;
+                make_pause(u);
         }
 
         return 0;
+}
+
+static int on_pause(sd_event_source *s, uint64_t usec, void *userdata) {
+        Uevents *u = userdata;
+        bool calm;
+
+        calm = take_burst(u) == 0;
+        u->n_pauses++;
+
+        if (u->lost && (calm || u->n_pauses % LOST_PAUSES_MAX == 0))
+                make_good(u);
+        if (!list_is_empty(&u->suspects) && (calm || u->n_pauses % STORM_PAUSES_MAX == 0))
+                (void) sd_event_source_set_enabled(u->rest, SD_EVENT_ON);
+
+        if (u->lost || (!calm && (u->n_lone >= LONE_STORM || !list_is_empty(&u->suspects))))
+                make_pause(u);
+        else
+                (void) sd_event_source_set_enabled(u->source, SD_EVENT_ON);
+
+        return 0;
+}
+
+void uevents_flush(Uevents *u) {
+        for (unsigned i = 0; i < UNREAD_MAX / BURST_MAX; i++)
+                if (receive_burst(u) < BURST_MAX)
+                        break;
+
+        if (u->lost)
+                make_good(u);
+        read_list(u, &u->urgent);
+        read_list(u, &u->suspects);
+        read_list(u, &u->unread);
+}
+
+void uevents_defer_unwanted(Uevents *u, uevents_wanted_t is_wanted) {
+        u->is_wanted = is_wanted;
 }
 
 static void set_receive_buffer(int fd, size_t size) {
@@ -440,6 +438,29 @@ static void set_receive_buffer(int fd, size_t size) {
                 log_debug_errno(negative_errno(), "Cannot set the receive buffer of udev's monitor");
 }
 
+static int add_sources(Uevents *u, int fd) {
+        int r;
+
+        r = sd_event_add_io(u->event, &u->source, fd, EPOLLIN, on_io, u);
+        if (r >= 0)
+                r = sd_event_add_time(u->event, &u->pause, CLOCK_MONOTONIC, 0, PAUSE_MIN_USEC / 3, on_pause, u);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(u->pause, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_defer(u->event, &u->rest, on_rest, u);
+        if (r >= 0)
+                r = sd_event_source_set_priority(u->rest, SD_EVENT_PRIORITY_IDLE);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(u->rest, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        (void) sd_event_source_set_description(u->source, "uevents");
+        (void) sd_event_source_set_description(u->pause, "uevents-pause");
+        (void) sd_event_source_set_description(u->rest, "uevents-rest");
+        return 0;
+}
+
 int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost,
                 void *userdata, Uevents **ret) {
         _cleanup_(uevents_freep) Uevents *u = NULL;
@@ -449,16 +470,20 @@ int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_devi
         if (!u)
                 return -ENOMEM;
 
+        u->event = event;
         u->on_device = on_device;
         u->on_lost = on_lost;
         u->userdata = userdata;
+        list_init(&u->urgent);
+        list_init(&u->unread);
+        list_init(&u->suspects);
         u->root_fd = open("/sys/dev/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (u->root_fd < 0)
                 return negative_errno();
 
-        u->path_counts = map_new();
-        if (!u->path_counts)
-                return -ENOMEM;
+        r = hearsay_init(&u->hearsay);
+        if (r < 0)
+                return r;
 
         u->udev = udev_new();
         if (!u->udev)
@@ -482,11 +507,9 @@ int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_devi
         if (r < 0)
                 return r;
 
-        r = sd_event_add_io(event, &u->source, fd, EPOLLIN, on_io, u);
+        r = add_sources(u, fd);
         if (r < 0)
                 return r;
-
-        (void) sd_event_source_set_description(u->source, "uevents");
 
         *ret = TAKE_PTR(u);
         return 0;
@@ -497,11 +520,11 @@ Uevents *uevents_free(Uevents *u) {
                 return NULL;
 
         sd_event_source_disable_unref(u->source);
+        sd_event_source_disable_unref(u->pause);
+        sd_event_source_disable_unref(u->rest);
         udev_monitor_unref(u->monitor);
         udev_unref(u->udev);
-        if (u->path_counts)
-                path_counts_forget_all(u);
-        map_free(u->path_counts);
+        hearsay_done(&u->hearsay);
         safe_close(u->root_fd);
         free(u);
         return NULL;

@@ -13,13 +13,27 @@ typedef struct Uevents Uevents;
  * what counts. devnum and device refer to block devices only. */
 typedef void (*uevents_device_t)(dev_t devnum, Device *device, void *userdata);
 
-/* Something was lost (ENOBUFS, a netlink error): the caller should enumerate again. */
-typedef void (*uevents_lost_t)(void *userdata);
+/* Something was lost (ENOBUFS, a netlink error). What is there is looked at again in any case, by and by; the caller names what shall be read
+ * at once, and what may be there no more, by uevents_suspect(). An error is as good as another loss. */
+typedef int (*uevents_lost_t)(void *userdata);
+
+/* Does anybody wait for the device now, or use it? keys: the names by which its event knows it. */
+typedef bool (*uevents_wanted_t)(dev_t devnum, char *const *keys, void *userdata);
 
 /* Starts the monitor; enumerating comes after it, so that nothing falls in between. receive_buffer 0: 128 MiB if allowed. */
 int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost, void *userdata, Uevents **ret);
 Uevents *uevents_free(Uevents *u);                              /* returns NULL */
 DEFINE_CLEANUP(Uevents *, uevents_free);
+
+/* From now on, a device that nobody wants is not read when its event comes, but by uevents_flush(). */
+void uevents_defer_unwanted(Uevents *u, uevents_wanted_t is_wanted);
+
+/* Takes in all news that udev has sent: for one who is about to ask for devices in general. May call on_device and on_lost. */
+void uevents_flush(Uevents *u);
+
+/* Something may have happened to the device. wanted: it is read as soon as the caller is back in the event loop, and on_device is called,
+ * whether it is there or not. */
+int uevents_suspect(Uevents *u, dev_t devnum, bool wanted);
 
 /* Calls on_device for every block device that udev's database and sysfs have. */
 int uevents_enumerate(Uevents *u);

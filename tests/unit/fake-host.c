@@ -283,6 +283,16 @@ Uevents *uevents_free(Uevents *u) {
         return NULL;
 }
 
+void uevents_defer_unwanted(Uevents *u, uevents_wanted_t is_wanted) {
+}
+
+void uevents_flush(Uevents *u) {
+}
+
+int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
+        return 0;
+}
+
 int uevents_enumerate(Uevents *u) {
         int r = 0;
 

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/strv.h"
+#include "kernel/hearsay.h"
 #include "kernel/uevents.h"
 
 /* Last, for it and daemon/base both have a MIN. */
@@ -22,6 +23,7 @@
 typedef struct Seen {
         GHashTable *devices;    /* devnum -> Device, or NULL: told that it was removed */
         unsigned n_told, n_lost;
+        dev_t wanted;           /* is_wanted() says yes to it; on_lost() names it */
         sd_event *event;
         Uevents *uevents;
         int sender;
@@ -41,10 +43,18 @@ static void on_device(dev_t devnum, Device *device, void *userdata) {
         g_hash_table_insert(s->devices, GUINT_TO_POINTER(devnum), device);
 }
 
-static void on_lost(void *userdata) {
+static int on_lost(void *userdata) {
         Seen *s = userdata;
 
         s->n_lost++;
+        return s->wanted ? uevents_suspect(s->uevents, s->wanted, true) : 0;
+}
+
+static bool is_wanted(dev_t devnum, char *const *keys, void *userdata) {
+        const Seen *s = userdata;
+
+        g_assert_cmpuint(strv_length(keys), >=, 1);
+        return devnum == s->wanted;
 }
 
 static void set_up_buffer(Seen *s, size_t buffer) {
@@ -86,6 +96,15 @@ static void tear_down(Seen *s, const void *data) {
 static void dispatch(Seen *s) {
         while (sd_event_run(s->event, 0) > 0)
                 ;
+}
+
+/* Pauses of a storm are part of it. */
+static void run_until(Seen *s, const unsigned *count, unsigned value) {
+        for (gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC; *count < value && g_get_monotonic_time() < end;)
+                g_assert_cmpint(sd_event_run(s->event, 20000), >=, 0);
+
+        g_assert_cmpuint(*count, >=, value);
+        dispatch(s);
 }
 
 /* ---- forging ---- */
@@ -265,29 +284,196 @@ static void test_events(Seen *s, const void *data) {
         }
 }
 
-static void test_lost(Seen *s, const void *data) {
+/* Whether the monitor works here at all. */
+static bool is_deaf(Seen *s) {
         if (skipped(s, true))
-                return;
+                return true;
 
         forge(s, "change", NOBODY, "/devices/virtual/block/forged");
         dispatch(s);
         if (s->n_told == 0) {
                 g_test_skip("the monitor hears nothing: no udevd, no devtmpfs");
-                return;
+                return true;
         }
+
+        s->n_told = 0;
+        return false;
+}
+
+static void test_lost(Seen *s, const void *data) {
+        if (is_deaf(s))
+                return;
 
         for (unsigned round = 1; round <= 3; round++) {
                 for (int i = 0; i < 1000; i++)
                         forge(s, "change", NOBODY, "/devices/virtual/block/forged");
-                dispatch(s);
-                g_assert_cmpuint(s->n_lost, ==, round);
+                run_until(s, &s->n_lost, round);
 
                 /* And it goes on hearing. */
                 s->n_told = 0;
                 forge(s, "change", NOBODY, "/devices/virtual/block/forged");
-                dispatch(s);
-                g_assert_cmpuint(s->n_told, ==, 1);
+                run_until(s, &s->n_told, 1);
                 g_assert_cmpuint(s->n_lost, ==, round);
+        }
+}
+
+/* What was lost is made good: what is wanted at once, everything by the time that somebody asks. */
+static void test_made_good(Seen *s, const void *data) {
+        unsigned n;
+
+        if (is_deaf(s))
+                return;
+
+        g_assert_cmpint(uevents_enumerate(s->uevents), ==, 0);
+        n = s->n_told;
+        g_hash_table_remove_all(s->devices);
+        s->n_told = 0;
+
+        s->wanted = NOBODY;
+        uevents_defer_unwanted(s->uevents, is_wanted);
+        for (int i = 0; i < 1000; i++)
+                forge(s, "change", makedev(4095, 1), "/devices/virtual/block/other");
+        run_until(s, &s->n_lost, 1);
+        g_assert_cmpuint(s->n_told, ==, 1);
+        g_assert_true(g_hash_table_contains(s->devices, GUINT_TO_POINTER(NOBODY)));
+
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, 1 + n);
+        g_assert_cmpuint(s->n_lost, ==, 1);
+}
+
+/* A device that nobody wants is read when somebody asks; one that somebody wants, at once, also in a storm of the others. */
+static void test_unwanted(Seen *s, const void *data) {
+        if (is_deaf(s))
+                return;
+
+        uevents_defer_unwanted(s->uevents, is_wanted);
+        s->wanted = makedev(4095, 2);
+
+        /* Each event is a look of its own, until they come in pauses. */
+        for (unsigned i = 0; i < 100; i++) {
+                forge(s, i % 2 ? "remove" : "add", makedev(4095, i % 10 + 10), "/devices/virtual/block/other");
+                dispatch(s);
+        }
+        g_assert_cmpuint(s->n_told, ==, 0);
+
+        forge(s, "change", s->wanted, "/devices/virtual/block/forged");
+        run_until(s, &s->n_told, 1);
+        g_assert_true(g_hash_table_contains(s->devices, GUINT_TO_POINTER(s->wanted)));
+
+        /* What waits in the socket is news as well. */
+        forge(s, "add", makedev(4095, 20), "/devices/virtual/block/other");
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, 12);
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, 12);
+        g_assert_cmpuint(s->n_lost, ==, 0);
+}
+
+/* More of them than are kept. */
+static void test_unread_max(Seen *s, const void *data) {
+        if (is_deaf(s))
+                return;
+
+        uevents_defer_unwanted(s->uevents, is_wanted);
+        for (unsigned i = 0; i < 5000; i++) {
+                forge(s, "add", makedev(4094, i), "/devices/virtual/block/other");
+                dispatch(s);
+        }
+        run_until(s, &s->n_told, 4096);
+        g_assert_cmpuint(s->n_told, <, 5000);
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, 5000);
+        g_assert_cmpuint(s->n_lost, ==, 0);
+}
+
+/* An event is never acted on: whatever the order, what is there counts. */
+static void test_order(Seen *s, const void *data) {
+        static const char *const orders[][4] = {
+                { "remove", "add" }, { "add", "remove" }, { "add", "add" }, { "remove", "remove" }, { "remove", "change", "add", "remove" },
+                { "move", "change" }, { "offline", "online" }, { "bind" },
+        };
+        Device *d;
+        dev_t there;
+
+        if (is_deaf(s))
+                return;
+
+        d = some_device(s);
+        if (!d)
+                return;
+        there = d->devnum;
+
+        for (size_t i = 0; i < ELEMENTSOF(orders); i++) {
+                g_hash_table_remove_all(s->devices);
+                s->n_told = 0;
+                for (size_t k = 0; k < ELEMENTSOF(orders[i]) && orders[i][k]; k++) {
+                        forge(s, orders[i][k], there, "/devices/virtual/block/renamed");
+                        forge(s, orders[i][k], NOBODY, "/devices/virtual/block/forged");
+                }
+                dispatch(s);
+                g_assert_cmpuint(s->n_told, ==, 2);
+                g_assert_nonnull(g_hash_table_lookup(s->devices, GUINT_TO_POINTER(there)));
+                g_assert_null(g_hash_table_lookup(s->devices, GUINT_TO_POINTER(NOBODY)));
+        }
+}
+
+/* ---- what is remembered of events ---- */
+
+static void test_hearsay_diskseq(void) {
+        _cleanup_(hearsay_done) Hearsay h = {};
+        Heard *heard = NULL, *again = NULL;
+
+        g_assert_cmpint(hearsay_init(&h), ==, 0);
+        g_assert_null(hearsay_get(&h, NOBODY));
+        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &heard), ==, 0);
+        g_assert_cmpuint(heard->diskseq, ==, 0);
+        g_assert_cmpint(heard->valid_paths, ==, -1);
+
+        /* A late event tells of an instance that is gone for good. */
+        hearsay_note(heard, &(HearsayEvent) { .action = "add", .diskseq = 12 });
+        hearsay_note(heard, &(HearsayEvent) { .action = "add", .diskseq = 13 });
+        hearsay_note(heard, &(HearsayEvent) { .action = "remove", .diskseq = 12 });
+        hearsay_note(heard, &(HearsayEvent) { .action = "change" });
+        g_assert_cmpuint(heard->diskseq, ==, 13);
+
+        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &again), ==, 0);
+        g_assert_true(again == heard);
+        hearsay_forget(&h, heard);
+        g_assert_null(hearsay_get(&h, NOBODY));
+}
+
+static void test_hearsay_paths(void) {
+        static const struct {
+                HearsayEvent event;
+                int valid;
+        } steps[] = {
+                { { .action = "change", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, -1 },
+                { { .action = "change", .dm_uuid = "LVM-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, -1 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, 1 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "0", .dm_sequence = "6" }, 0 },
+                /* late */
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, 0 },
+                /* of another kind, and nonsense */
+                { { .action = "change", .dm_uuid = "mpath-x" }, 0 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_sequence = "7" }, 0 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_valid_paths = "-1", .dm_sequence = "7" }, 0 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_valid_paths = "2", .dm_sequence = "7" }, 2 },
+                /* a new table: without a path; with all of them, as far as the kernel knows */
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_flag2 = "1" }, 0 },
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_flag0 = "1" }, -1 },
+                /* its sequence begins anew */
+                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "3", .dm_sequence = "1" }, 3 },
+                { { .action = "remove", .dm_uuid = "mpath-x" }, -1 },
+        };
+        _cleanup_(hearsay_done) Hearsay h = {};
+        Heard *heard = NULL;
+
+        g_assert_cmpint(hearsay_init(&h), ==, 0);
+        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &heard), ==, 0);
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+                hearsay_note(heard, &steps[i].event);
+                g_assert_cmpint(heard->valid_paths, ==, steps[i].valid);
         }
 }
 
@@ -299,7 +485,13 @@ int main(int argc, char *argv[]) {
         g_test_add("/uevents/enumerate", Seen, NULL, set_up, test_enumerate, tear_down);
         g_test_add("/uevents/absent", Seen, NULL, set_up, test_absent, tear_down);
         g_test_add("/uevents/events", Seen, NULL, set_up, test_events, tear_down);
+        g_test_add("/uevents/order", Seen, NULL, set_up, test_order, tear_down);
+        g_test_add("/uevents/unwanted", Seen, NULL, set_up, test_unwanted, tear_down);
+        g_test_add("/uevents/unread-max", Seen, NULL, set_up, test_unread_max, tear_down);
         g_test_add("/uevents/lost", Seen, NULL, set_up_small, test_lost, tear_down);
+        g_test_add("/uevents/made-good", Seen, NULL, set_up_small, test_made_good, tear_down);
+        g_test_add_func("/hearsay/diskseq", test_hearsay_diskseq);
+        g_test_add_func("/hearsay/paths", test_hearsay_paths);
 
         return g_test_run();
 }
