@@ -173,8 +173,8 @@ static int plan_open(const LunWant *want, const char *mark, Plan *p) {
         int r = 0;
 
         ADD(r, p, STEP_WRITE, mark, "core/%s_%u/%s/alias", plan_plugin(want), want->hba, want->name);
-        ADD(r, p, STEP_WRITE, want->link, "core/%s_%u/%s/udev_path", plan_plugin(want), want->hba, want->name);
         if (want->file) {
+                ADD(r, p, STEP_WRITE, want->link, "core/%s_%u/%s/udev_path", plan_plugin(want), want->hba, want->name);
                 if (asprintf(&value, "%" PRIu64 " %" PRIu64 " %s", want->size, want->diskseq, want->node) < 0)
                         return -ENOMEM;
                 ADD(r, p, STEP_OPEN_FILE, value, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name);
@@ -186,6 +186,7 @@ static int plan_open(const LunWant *want, const char *mark, Plan *p) {
         ADD(r, p, STEP_WRITE, value, "core/%s_%u/%s/control", plan_plugin(want), want->hba, want->name);
         if (want->readonly)
                 ADD(r, p, STEP_WRITE, "readonly=1", "core/%s_%u/%s/control", plan_plugin(want), want->hba, want->name);
+        ADD(r, p, STEP_WRITE, want->link, "core/%s_%u/%s/udev_path", plan_plugin(want), want->hba, want->name);
         ADD(r, p, STEP_WRITE, "1", "core/%s_%u/%s/enable", plan_plugin(want), want->hba, want->name);
         return r;
 }

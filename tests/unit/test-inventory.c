@@ -222,7 +222,7 @@ static void test_random(void) {
                         int a = g_test_rand_int_range(0, 8), b = (a + g_test_rand_int_range(1, 8)) % 8;
                         g_autofree char *keys = g_strdup_printf("by-id=%d by-id=%d", a, b);
 
-                        oracle[mi] = make(mi, (DeviceKind) g_test_rand_int_range(0, _DEVICE_KIND_MAX), g_test_rand_bit(), keys);
+                        oracle[mi] = make(mi, (DeviceKind) g_test_rand_int_range(0, DEVICE_FILE), g_test_rand_bit(), keys);
                         put(i, oracle[mi]);
                 }
 
