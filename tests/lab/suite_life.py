@@ -463,5 +463,6 @@ class LifeTest(LabTest):
         cd = scsi_scan(self.hosts[1], CDROM)
         self.assertRegex(cd, r"^sr\d+$")
         self.addCleanup(scsi_delete, cd)
-        said = wait_until("the CD-ROM drive", lambda: self.verdict(cd))
-        self.assertIn(said, [("unsuitable", "a CD-ROM drive"), ("not-ready", "size is 0")])
+        # Whether it has a medium is up to the kernel's driver, and no answer is to be exported.
+        kept = [("unsuitable", "a CD-ROM drive"), ("not-ready", "size is 0")]
+        wait_until("the CD-ROM drive", lambda: self.assertIn(self.verdict(cd), kept) or True)
