@@ -94,6 +94,7 @@ static void wait_end(Waiting **w) {
 static void wait_for_release(FakeCall call, const char *path, const char *text, Node *locks, Node *writes, Block *block) {
         Waiting *w = waiting_new(call, path, text);
 
+        w->held = true;
         w->locks = locks;
         w->writes = writes;
         w->block = block;

@@ -21,6 +21,7 @@ struct Waiting {                /* a call inside the kernel that cannot go on; i
         Node *locks;            /* the directory that it keeps locked */
         Node *writes;           /* the item that it keeps from being removed */
         Block *block;           /* the device it waits for; NULL: for fake_release() or for a lock */
+        bool held;              /* until it is let go, not by another's lock */
         bool released;
 };
 
