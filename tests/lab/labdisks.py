@@ -51,7 +51,7 @@ def mk_multipath(count: int, paths: int = 2, size_mb: int = 16) -> list[Map]:
     def ready() -> list[Map]:
         maps = [m for m in multipath_maps() if len(m.paths) == paths and os.path.exists(m.by_id)]
         return sorted(maps, key=lambda m: m.wwid) if len(maps) == count else []
-    maps = wait_until(f"{count} maps of {paths} paths", ready, 60, 0.2)
+    maps = wait_until(f"{count} maps of {paths} paths", ready, 240, 0.2)
     udev_settle()
     return maps
 
