@@ -61,8 +61,8 @@ static bool is_waiting(void) {
 
 void fake_reset(void) {
         if (mutex) {
-                fake_release();
-                while (is_waiting())
+                /* Again and again: who was killed just now is not dead yet. */
+                for (fake_release(); is_waiting(); fake_release())
                         nanosleep(&(struct timespec) { .tv_nsec = 500000 }, NULL);
         } else
                 mutex_init();
