@@ -7,22 +7,26 @@ from pathlib import Path
 
 from host.cpio import Cpio
 from host.image import GUEST, cache_dir, digest
+from host.module import module
+from host.stages import LabError, say
 
 LAB = GUEST.parent
 BENCH = LAB.parent / "bench"
+KMOD_TESTS = LAB.parent / "kmod"
+INITIATOR = ("initiator.c", "bad-chains.c", "device.c", "device.h")
 LIB = "usr/local/lib/vhscsid-lab"
 
 
-def compiled(source: Path) -> bytes:
-    """A static program (the nested guest has no libraries), built once for each version of its source."""
-    binary = cache_dir() / "tools" / f"{source.stem}-{digest(source.read_text())}"
+def compiled(source: Path, *more: Path) -> bytes:
+    """A static program (the nested guest has no libraries), built once for each version of its sources."""
+    binary = cache_dir() / "tools" / f"{source.stem}-{digest(*(s.read_text() for s in (source, *more)))}"
     if not binary.exists():
         binary.parent.mkdir(exist_ok=True)
         for old in binary.parent.glob(f"{source.stem}-*"):
             old.unlink()
         partial = binary.with_suffix(".partial")
-        subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(partial), str(source)],
-                       check=True)
+        subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(partial), str(source),
+                        *(str(s) for s in more if s.suffix == ".c")], check=True)
         partial.rename(binary)
     return binary.read_bytes()
 
@@ -56,6 +60,12 @@ def payload(tools: dict[str, bytes]) -> bytes:
                 add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
         for name, body in tools.items():
             add(f"{LIB}/{name}", body, 0o755)
+        try:
+            add(f"{LIB}/vhscsi.ko", module())
+        except LabError as e:
+            # The suites of the daemon do without; suite_kmod fails, and here is why.
+            say(f"    no kernel module: {e}")
+        add(f"{LIB}/kmod-initiator", compiled(*(KMOD_TESTS / name for name in INITIATOR)), 0o755)
         add(f"{LIB}/nested/init.cpio", nested_init())
         link("usr/local/bin/nested-guest", f"/{LIB}/nested.py")
     return out.getvalue()

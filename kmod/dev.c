@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The node: what QEMU sets up by ioctl, in the order and with the errors of vhost. */
+#include <linux/compat.h>
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/log2.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/virtio_config.h>
+#include <target/target_core_fabric.h>
+
+#include "vhscsi.h"
+
+/* No VHOST_F_LOG_ALL: writes to the guest's memory are not logged yet. */
+#define VHSCSI_FEATURES							\
+	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ANY_LAYOUT) |	\
+	 BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |				\
+	 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | BIT_ULL(VIRTIO_SCSI_F_HOTPLUG))
+
+/* -- kicks */
+
+static int kick_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
+{
+	struct vhscsi_queue *q = container_of(wait, struct vhscsi_queue, kick_wait);
+
+	if (key_to_poll(key) & EPOLLIN) {
+		q->stats.kicks++;	/* the eventfd's lock is held */
+		vhscsi_queue_wake(q);
+	}
+	return 0;
+}
+
+static void kick_queue(struct file *f, wait_queue_head_t *head, poll_table *table)
+{
+	struct vhscsi_queue *q = container_of(table, struct vhscsi_queue, kick_table);
+
+	q->kick_head = head;
+	add_wait_queue(head, &q->kick_wait);
+}
+
+/* After this nobody is in kick_wake any more. */
+static void kick_stop(struct vhscsi_queue *q)
+{
+	if (q->kick_head)
+		remove_wait_queue(q->kick_head, &q->kick_wait);
+	q->kick_head = NULL;
+	if (q->kick)
+		fput(q->kick);
+	q->kick = NULL;
+}
+
+static int kick_set(struct vhscsi_queue *q, int fd)
+{
+	struct file *f = NULL;
+
+	if (fd != VHOST_FILE_UNBIND) {
+		f = eventfd_fget(fd);
+		if (IS_ERR(f))
+			return PTR_ERR(f);
+	}
+
+	kick_stop(q);
+	q->kick = f;
+	/* One that came before us counts. */
+	if (f && vfs_poll(f, &q->kick_table) & EPOLLIN)
+		vhscsi_queue_wake(q);
+	return 0;
+}
+
+/* -- the life of an open node */
+
+static int vhscsi_open(struct inode *inode, struct file *f)
+{
+	struct vhscsi_dev *d;
+	unsigned int i;
+
+	d = kvzalloc(sizeof(*d), GFP_KERNEL);
+	if (!d)
+		return -ENOMEM;
+
+	mutex_init(&d->mutex);
+	init_waitqueue_head(&d->idle);
+	spin_lock_init(&d->event_lock);
+	INIT_LIST_HEAD(&d->events);
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *q = &d->queue[i];
+
+		mutex_init(&q->mutex);
+		q->dev = d;
+		q->index = i;
+		init_llist_head(&q->done);
+		init_waitqueue_func_entry(&q->kick_wait, kick_wake);
+		init_poll_funcptr(&q->kick_table, kick_queue);
+	}
+	f->private_data = d;
+	return 0;
+}
+
+static bool dev_is_idle(struct vhscsi_dev *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		if (READ_ONCE(d->queue[i].inflight))
+			return false;
+	return true;
+}
+
+static void tpgs_leave(struct vhscsi_dev *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < VHSCSI_MAX_TARGETS; i++) {
+		struct vhscsi_tpg *tpg = d->tpg[i];
+
+		if (!tpg)
+			continue;
+		mutex_lock(&tpg->mutex);
+		tpg->dev = NULL;
+		mutex_unlock(&tpg->mutex);
+		d->tpg[i] = NULL;
+		target_undepend_item(&tpg->se.tpg_group.cg_item);
+	}
+}
+
+/* Takes no more requests and waits for the answers to those it has. */
+static void dev_detach(struct vhscsi_dev *d)
+{
+	unsigned int i;
+
+	if (!d->attached)
+		return;
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *q = &d->queue[i];
+
+		mutex_lock(&q->mutex);
+		q->live = false;
+		mutex_unlock(&q->mutex);
+	}
+	wait_event(d->idle, dev_is_idle(d));
+
+	/* The worker that said so may hold the mutex still. */
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		mutex_lock(&d->queue[i].mutex);
+		mutex_unlock(&d->queue[i].mutex);
+	}
+
+	tpgs_leave(d);
+	vhscsi_evt_drop(d);
+	d->attached = false;
+	vhscsi_uevent("detach", d->wwpn, d->pid, -1);
+}
+
+static int vhscsi_release(struct inode *inode, struct file *f)
+{
+	struct vhscsi_dev *d = f->private_data;
+	unsigned int i;
+
+	mutex_lock(&d->mutex);
+	dev_detach(d);
+	mutex_unlock(&d->mutex);
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		kick_stop(&d->queue[i]);
+	vhscsi_workers_stop(d);
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *q = &d->queue[i];
+
+		if (q->call)
+			eventfd_ctx_put(q->call);
+		if (q->err)
+			eventfd_ctx_put(q->err);
+		vhscsi_cmds_free(q);
+	}
+	if (d->mm)
+		mmput(d->mm);
+	kvfree(d->mem);
+	kvfree(d);
+	return 0;
+}
+
+/* -- SET_ENDPOINT */
+
+static bool ring_access_ok(const struct vhscsi_ring *r)
+{
+	return access_ok(r->desc, r->num * sizeof(*r->desc)) &&
+	       access_ok(r->avail, struct_size(r->avail, ring, r->num + 1)) &&
+	       access_ok(r->used, struct_size(r->used, ring, r->num) + sizeof(u16));
+}
+
+/* Every portal group of the target that can be had; tells why when it is none. */
+static int tpgs_join(struct vhscsi_dev *d, const char *wwpn)
+{
+	struct vhscsi_tpg *tpg;
+	int r = -ENODEV, n = 0;
+
+	mutex_lock(&vhscsi_tpgs_mutex);
+	list_for_each_entry(tpg, &vhscsi_tpgs, link) {
+		if (strcmp(tpg->tport->name, wwpn))
+			continue;
+
+		mutex_lock(&tpg->mutex);
+		if (!tpg->session) {
+			r = -ENODEV;
+		} else if (tpg->dev) {
+			r = -EEXIST;
+		} else {
+			/* It cannot be removed while a guest is attached. */
+			r = target_depend_item(&tpg->se.tpg_group.cg_item);
+			if (!r) {
+				tpg->dev = d;
+				d->tpg[tpg->tag] = tpg;
+				n++;
+			}
+		}
+		mutex_unlock(&tpg->mutex);
+		/* All of them or none. */
+		if (r == -EEXIST)
+			break;
+	}
+	mutex_unlock(&vhscsi_tpgs_mutex);
+
+	if (r == -EEXIST || !n) {
+		tpgs_leave(d);
+		return r;
+	}
+	return 0;
+}
+
+static int queues_start(struct vhscsi_dev *d)
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *q = &d->queue[i];
+
+		if (!q->ring.num || !q->ring.desc)
+			continue;
+		mutex_lock(&q->mutex);
+		q->mem = d->mem;
+		q->reported = false;
+		q->ring.event_idx = d->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
+		r = vhscsi_ring_start(&q->ring);
+		q->live = !r;
+		mutex_unlock(&q->mutex);
+		if (r)
+			break;
+	}
+	return r;
+}
+
+static int dev_attach(struct vhscsi_dev *d, const struct vhost_scsi_target *t)
+{
+	unsigned int i, n = 0;
+	int r;
+
+	if (d->attached)
+		return -EEXIST;
+	if (!d->mem)
+		return -EFAULT;
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		const struct vhscsi_ring *ring = &d->queue[i].ring;
+
+		if (!ring->desc && !ring->avail && !ring->used)
+			continue;
+		if (!ring->num || !ring_access_ok(ring))
+			return -EFAULT;
+		n++;
+	}
+
+	r = vhscsi_workers_start(d, n);
+	if (r)
+		return r;
+	strscpy(d->wwpn, t->vhost_wwpn, sizeof(d->wwpn));
+	r = tpgs_join(d, d->wwpn);
+	if (r)
+		return r;
+
+	d->attached = true;
+	vhscsi_uevent("attach", d->wwpn, d->pid, -1);
+	r = queues_start(d);
+	if (r) {
+		dev_detach(d);
+		return r;
+	}
+
+	/* The guest may have been quicker than we. */
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		if (d->queue[i].live)
+			vhscsi_queue_wake(&d->queue[i]);
+	return 0;
+}
+
+static int dev_endpoint(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
+{
+	struct vhost_scsi_target t;
+
+	if (copy_from_user(&t, arg, sizeof(t)))
+		return -EFAULT;
+	if (t.reserved)
+		return -EOPNOTSUPP;
+	if (strnlen(t.vhost_wwpn, sizeof(t.vhost_wwpn)) == sizeof(t.vhost_wwpn))
+		return -EINVAL;
+
+	if (cmd == VHOST_SCSI_SET_ENDPOINT)
+		return dev_attach(d, &t);
+
+	if (d->attached && strcmp(t.vhost_wwpn, d->wwpn))
+		return -EINVAL;
+	dev_detach(d);
+	return 0;
+}
+
+/* -- the other ioctls */
+
+static int dev_set_owner(struct vhscsi_dev *d)
+{
+	if (d->mm)
+		return -EBUSY;
+	d->mm = get_task_mm(current);
+	if (!d->mm)
+		return -ESRCH;
+	d->pid = task_tgid_nr(current);
+	get_task_comm(d->comm, current->group_leader);
+	return 0;
+}
+
+static int dev_set_features(struct vhscsi_dev *d, u64 features)
+{
+	if (features & ~VHSCSI_FEATURES)
+		return -EOPNOTSUPP;
+	/* Without it a ring is of the guest's byte order, and ours are little. */
+	if (IS_ENABLED(CONFIG_CPU_BIG_ENDIAN) && !(features & BIT_ULL(VIRTIO_F_VERSION_1)))
+		return -EOPNOTSUPP;
+	if (d->attached && features != d->features)
+		return -EBUSY;
+	d->features = features;
+	return 0;
+}
+
+static int dev_set_mem(struct vhscsi_dev *d, struct vhost_memory __user *arg)
+{
+	struct vhost_memory h;
+	struct vhscsi_mem *mem, *old = d->mem;
+	unsigned int i;
+	int r;
+
+	if (copy_from_user(&h, arg, sizeof(h)))
+		return -EFAULT;
+	if (h.padding)
+		return -EOPNOTSUPP;
+	if (h.nregions > VHSCSI_MAX_REGIONS)
+		return -E2BIG;
+
+	mem = kvzalloc(struct_size(mem, r, h.nregions), GFP_KERNEL);
+	if (!mem)
+		return -ENOMEM;
+	mem->n = h.nregions;
+	for (i = 0; i < mem->n; i++) {
+		struct vhost_memory_region region;
+
+		if (copy_from_user(&region, &arg->regions[i], sizeof(region)) ||
+		    !access_ok(u64_to_user_ptr(region.userspace_addr), region.memory_size)) {
+			kvfree(mem);
+			return -EFAULT;
+		}
+		mem->r[i].gpa = region.guest_phys_addr;
+		mem->r[i].size = region.memory_size;
+		mem->r[i].uva = region.userspace_addr;
+	}
+	r = vhscsi_mem_seal(mem);
+	if (r) {
+		kvfree(mem);
+		return r;
+	}
+
+	/* A request sees one table or the other. When all have the new, none has the old. */
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		mutex_lock(&d->queue[i].mutex);
+		d->queue[i].mem = mem;
+		mutex_unlock(&d->queue[i].mutex);
+	}
+	d->mem = mem;
+	kvfree(old);
+	return 0;
+}
+
+static int queue_set_addr(struct vhscsi_queue *q, const struct vhost_vring_addr *a)
+{
+	struct vhscsi_ring ring;
+	int r = 0;
+
+	if (a->flags)
+		return -EOPNOTSUPP;
+	if (a->desc_user_addr != (unsigned long)a->desc_user_addr ||
+	    a->avail_user_addr != (unsigned long)a->avail_user_addr ||
+	    a->used_user_addr != (unsigned long)a->used_user_addr)
+		return -EFAULT;
+	if (a->avail_user_addr % VRING_AVAIL_ALIGN_SIZE ||
+	    a->used_user_addr % VRING_USED_ALIGN_SIZE)
+		return -EINVAL;
+
+	mutex_lock(&q->mutex);
+	ring = q->ring;
+	ring.desc = u64_to_user_ptr(a->desc_user_addr);
+	ring.avail = u64_to_user_ptr(a->avail_user_addr);
+	ring.used = u64_to_user_ptr(a->used_user_addr);
+	if (q->live && !ring_access_ok(&ring))
+		r = -EINVAL;
+	else
+		q->ring = ring;
+	mutex_unlock(&q->mutex);
+	return r;
+}
+
+static int queue_set_eventfd(struct vhscsi_queue *q, struct eventfd_ctx **slot, int fd)
+{
+	struct eventfd_ctx *ctx = NULL;
+
+	if (fd != VHOST_FILE_UNBIND) {
+		ctx = eventfd_ctx_fdget(fd);
+		if (IS_ERR(ctx))
+			return PTR_ERR(ctx);
+	}
+	mutex_lock(&q->mutex);
+	swap(ctx, *slot);
+	mutex_unlock(&q->mutex);
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	return 0;
+}
+
+static long dev_vring(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
+{
+	struct vhost_vring_state s;
+	struct vhost_vring_addr a;
+	struct vhost_vring_file f;
+	struct vhscsi_queue *q;
+	u32 index;
+
+	if (get_user(index, (u32 __user *)arg))
+		return -EFAULT;
+	if (index >= VHSCSI_MAX_QUEUES)
+		return -ENOBUFS;
+	q = &d->queue[index];
+
+	switch (cmd) {
+	case VHOST_SET_VRING_NUM:
+		if (q->live)
+			return -EBUSY;
+		if (copy_from_user(&s, arg, sizeof(s)))
+			return -EFAULT;
+		if (!is_power_of_2(s.num) || s.num > VHSCSI_MAX_RING)
+			return -EINVAL;
+		q->ring.num = s.num;
+		return 0;
+	case VHOST_SET_VRING_BASE:
+		if (q->live)
+			return -EBUSY;
+		if (copy_from_user(&s, arg, sizeof(s)))
+			return -EFAULT;
+		if (s.num > U16_MAX)
+			return -EINVAL;
+		q->ring.last_avail = s.num;
+		return 0;
+	case VHOST_GET_VRING_BASE:
+		s.index = index;
+		s.num = READ_ONCE(q->ring.last_avail);
+		return copy_to_user(arg, &s, sizeof(s)) ? -EFAULT : 0;
+	case VHOST_SET_VRING_ADDR:
+		if (copy_from_user(&a, arg, sizeof(a)))
+			return -EFAULT;
+		return queue_set_addr(q, &a);
+	case VHOST_SET_VRING_KICK:
+	case VHOST_SET_VRING_CALL:
+	case VHOST_SET_VRING_ERR:
+		if (copy_from_user(&f, arg, sizeof(f)))
+			return -EFAULT;
+		if (cmd == VHOST_SET_VRING_KICK)
+			return kick_set(q, f.fd);
+		return queue_set_eventfd(q, cmd == VHOST_SET_VRING_CALL ?
+					 &q->call : &q->err, f.fd);
+	}
+	return -ENOTTY;
+}
+
+static int dev_events_missed(struct vhscsi_dev *d, unsigned int cmd, u32 __user *arg)
+{
+	u32 v;
+
+	if (cmd == VHOST_SCSI_GET_EVENTS_MISSED)
+		return put_user((u32)READ_ONCE(d->events_missed), arg);
+
+	if (get_user(v, arg))
+		return -EFAULT;
+	spin_lock(&d->event_lock);
+	d->events_missed = v;
+	spin_unlock(&d->event_lock);
+	return 0;
+}
+
+static long dev_ioctl(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
+{
+	u64 features;
+
+	/* Who only asks need not be the owner. */
+	switch (cmd) {
+	case VHOST_GET_FEATURES:
+		features = VHSCSI_FEATURES;
+		return copy_to_user(arg, &features, sizeof(features)) ? -EFAULT : 0;
+	case VHOST_GET_BACKEND_FEATURES:
+		features = 0;
+		return copy_to_user(arg, &features, sizeof(features)) ? -EFAULT : 0;
+	case VHOST_SCSI_GET_ABI_VERSION:
+		return put_user(VHOST_SCSI_ABI_VERSION, (int __user *)arg);
+	case VHOST_SET_OWNER:
+		return dev_set_owner(d);
+	case VHOST_SET_FEATURES:
+		if (copy_from_user(&features, arg, sizeof(features)))
+			return -EFAULT;
+		return dev_set_features(d, features);
+	case VHOST_SET_BACKEND_FEATURES:
+		if (copy_from_user(&features, arg, sizeof(features)))
+			return -EFAULT;
+		return features ? -EOPNOTSUPP : 0;
+	case VHOST_SCSI_SET_EVENTS_MISSED:
+	case VHOST_SCSI_GET_EVENTS_MISSED:
+		return dev_events_missed(d, cmd, arg);
+	}
+
+	if (!d->mm || d->mm != current->mm)
+		return -EPERM;
+
+	switch (cmd) {
+	case VHOST_SET_MEM_TABLE:
+		return dev_set_mem(d, arg);
+	case VHOST_SCSI_SET_ENDPOINT:
+	case VHOST_SCSI_CLEAR_ENDPOINT:
+		return dev_endpoint(d, cmd, arg);
+	case VHOST_SET_VRING_NUM:
+	case VHOST_SET_VRING_BASE:
+	case VHOST_GET_VRING_BASE:
+	case VHOST_SET_VRING_ADDR:
+	case VHOST_SET_VRING_KICK:
+	case VHOST_SET_VRING_CALL:
+	case VHOST_SET_VRING_ERR:
+		return dev_vring(d, cmd, arg);
+	}
+	return -ENOTTY;
+}
+
+static long vhscsi_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
+{
+	struct vhscsi_dev *d = f->private_data;
+	long r;
+
+	mutex_lock(&d->mutex);
+	r = dev_ioctl(d, cmd, (void __user *)arg);
+	mutex_unlock(&d->mutex);
+	return r;
+}
+
+const struct file_operations vhscsi_fops = {
+	.owner = THIS_MODULE,
+	.open = vhscsi_open,
+	.release = vhscsi_release,
+	.unlocked_ioctl = vhscsi_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+#ifdef HAVE_NO_LLSEEK
+	.llseek = no_llseek,
+#endif
+};

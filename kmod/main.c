@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/device.h>
+#include <linux/kobject.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/namei.h>
+
+#include "vhscsi.h"
+
+static char *fabric = "vhost";
+module_param(fabric, charp, 0444);
+MODULE_PARM_DESC(fabric, "name of the fabric in configfs (default: vhost); to try the module beside vhost_scsi");
+
+static char *node = "vhost-scsi";
+module_param(node, charp, 0444);
+MODULE_PARM_DESC(node, "name of the node in /dev (default: vhost-scsi); goes with fabric");
+
+static struct miscdevice vhscsi_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.fops = &vhscsi_fops,
+};
+
+/* For the daemon: what happened at the node, without its having to ask. */
+void vhscsi_uevent(const char *event, const char *wwpn, pid_t pid, int queue)
+{
+	char e[32], w[TRANSPORT_IQN_LEN + 8], p[24], q[24];
+	char *env[] = { e, w, p, queue >= 0 ? q : NULL, NULL };
+
+	snprintf(e, sizeof(e), "VHSCSI_EVENT=%s", event);
+	snprintf(w, sizeof(w), "WWPN=%s", wwpn);
+	snprintf(p, sizeof(p), "PID=%d", pid);
+	snprintf(q, sizeof(q), "QUEUE=%d", queue);
+	kobject_uevent_env(&vhscsi_misc.this_device->kobj, KOBJ_CHANGE, env);
+}
+
+/*
+ * misc_register is sure to refuse a second node of a name, but with a stack trace
+ * of sysfs. Where it can be seen before, one line will do.
+ */
+static bool __init node_exists(void)
+{
+	struct path path;
+	char name[64];
+
+	if (snprintf(name, sizeof(name), "/sys/class/misc/%s", node) >= sizeof(name) ||
+	    kern_path(name, 0, &path))
+		return false;
+	path_put(&path);
+	return true;
+}
+
+static int __init vhscsi_init(void)
+{
+	int r;
+
+	vhscsi_misc.name = node;
+
+	/*
+	 * The node first: LIO takes a second fabric of one name without a word,
+	 * and unregistering it later removes the first. Two nodes of one name
+	 * there cannot be.
+	 */
+	r = node_exists() ? -EEXIST : misc_register(&vhscsi_misc);
+	if (r == -EEXIST) {
+		pr_err("/dev/%s is there already: unload vhost_scsi first\n", node);
+		return r;
+	}
+	if (r)
+		return r;
+
+	r = vhscsi_fabric_register(fabric);
+	if (r)
+		misc_deregister(&vhscsi_misc);
+	return r;
+}
+
+static void __exit vhscsi_exit(void)
+{
+	vhscsi_fabric_unregister();
+	misc_deregister(&vhscsi_misc);
+}
+
+module_init(vhscsi_init);
+module_exit(vhscsi_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("vhost-scsi fabric of the target core");
+/* rtslib loads the fabric by this name. */
+MODULE_ALIAS("tcm_vhost");

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The objects and who guards them.
+ *
+ *   dev    an open node. dev->mutex: one ioctl at a time.
+ *   queue  a virtqueue. queue->mutex guards everything in it but todo and done;
+ *          a worker holds it while it serves the queue, an ioctl while it
+ *          changes the queue. Queue 0's may be held when another's is taken.
+ *   worker a kernel thread in the owner's address space that serves some queues.
+ *          They are started by the first SET_ENDPOINT and live as long as dev.
+ *   tpg    a portal group. tpg->mutex guards its nexus and who is attached.
+ *
+ * Order: dev->mutex, vhscsi_tpgs_mutex, tpg->mutex, queue->mutex.
+ *
+ * A command belongs to the worker until it is submitted, then to the target
+ * core, which gives it back by release_cmd: also when it was aborted, and in any
+ * context. That puts it on queue->done and wakes the worker, which answers.
+ */
+#ifndef VHSCSI_H
+#define VHSCSI_H
+
+#include <linux/eventfd.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/scatterlist.h>
+#include <linux/vhost.h>
+#include <linux/wait.h>
+#include <target/target_core_base.h>
+
+#include "compat.h"
+#include "mem.h"
+#include "request.h"
+#include "ring.h"
+
+#define VHSCSI_CTL_QUEUE	0
+#define VHSCSI_EVT_QUEUE	1
+#define VHSCSI_IO_QUEUE		2
+#define VHSCSI_MAX_QUEUES	130
+#define VHSCSI_MAX_TARGETS	256
+#define VHSCSI_MAX_EVENTS	128
+/* A data buffer is at most that many pages long, and in that many pieces. */
+#define VHSCSI_MAX_PAGES	2048
+#define VHSCSI_MAX_PIECES	(VHSCSI_MAX_PAGES + VHSCSI_MAX_SEGS)
+#define VHSCSI_INLINE_PIECES	17	/* 64 KiB that begin anywhere */
+#define VHSCSI_INLINE_RESP	2
+#define VHSCSI_BATCH		128
+
+struct vhscsi_dev;
+struct vhscsi_tpg;
+struct vhscsi_queue;
+
+struct vhscsi_cmd {
+	struct se_cmd se;
+	struct llist_node node;		/* queue->done */
+	struct vhscsi_cmd *next;	/* queue->free, or the batch */
+	struct vhscsi_queue *q;
+	u16 head;
+	bool tmf;
+	bool answered;			/* the target core gave a status */
+	u8 response;			/* of a task management function */
+	struct vhscsi_request req;
+
+	/* The response's place, and that of bounced data for the guest. */
+	struct vhscsi_seg *in;
+	unsigned int nin;
+	struct vhscsi_seg in_inline[VHSCSI_INLINE_RESP];
+
+	bool bounced;
+	unsigned int npages, npieces;
+	struct page **pages;
+	struct scatterlist *sgl;
+	struct page *pages_inline[VHSCSI_INLINE_PIECES];
+	struct scatterlist sgl_inline[VHSCSI_INLINE_PIECES];
+
+	u8 cdb[VIRTIO_SCSI_CDB_SIZE];
+	u8 sense[TRANSPORT_SENSE_BUFFER];
+};
+
+struct vhscsi_queue_stats {
+	u64 requests, bytes_in, bytes_out, errors, kicks, signals;
+};
+
+struct vhscsi_worker {
+	struct vhscsi_dev *dev;
+	struct task_struct *task;
+	DECLARE_BITMAP(todo, VHSCSI_MAX_QUEUES);
+	struct vhscsi_chain chain;
+};
+
+struct vhscsi_queue {
+	struct mutex mutex;
+	struct vhscsi_dev *dev;
+	struct vhscsi_worker *worker;
+	unsigned int index;
+	bool live;			/* requests may be taken */
+	bool reported;			/* that the ring is broken */
+	struct vhscsi_ring ring;
+	struct vhscsi_mem *mem;		/* dev's */
+	unsigned int inflight;
+	struct vhscsi_cmd *free;
+	struct eventfd_ctx *call, *err;
+	struct llist_head done;
+	struct vhscsi_queue_stats stats;
+
+	/* dev->mutex */
+	struct file *kick;
+	wait_queue_head_t *kick_head;
+	wait_queue_entry_t kick_wait;
+	poll_table kick_table;
+};
+
+struct vhscsi_event {
+	struct list_head link;
+	u32 event, reason;
+	u8 lun[8];
+};
+
+struct vhscsi_dev {
+	struct mutex mutex;
+	struct mm_struct *mm;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	u64 features;
+	struct vhscsi_mem *mem;
+	bool attached;
+	char wwpn[TRANSPORT_IQN_LEN];
+	/* Set before any queue is live, cleared when all are drained. */
+	struct vhscsi_tpg *tpg[VHSCSI_MAX_TARGETS];
+
+	unsigned int nworkers;
+	struct vhscsi_worker **workers;
+	wait_queue_head_t idle;
+
+	spinlock_t event_lock;
+	struct list_head events;
+	unsigned int nevents;
+	bool events_missed;
+
+	struct vhscsi_queue queue[VHSCSI_MAX_QUEUES];
+};
+
+struct vhscsi_tport {
+	struct se_wwn wwn;
+	u8 proto;
+	char name[TRANSPORT_IQN_LEN];
+};
+
+struct vhscsi_tpg {
+	struct se_portal_group se;
+	struct vhscsi_tport *tport;
+	struct list_head link;		/* vhscsi_tpgs_mutex */
+	u16 tag;
+	struct mutex mutex;
+	struct se_session *session;
+	unsigned int nluns;
+	struct vhscsi_dev *dev;
+};
+
+static inline struct vhscsi_tpg *to_vhscsi_tpg(struct se_portal_group *se)
+{
+	return container_of(se, struct vhscsi_tpg, se);
+}
+
+static inline struct vhscsi_cmd *to_vhscsi_cmd(struct se_cmd *se)
+{
+	return container_of(se, struct vhscsi_cmd, se);
+}
+
+/* main.c */
+void vhscsi_uevent(const char *event, const char *wwpn, pid_t pid, int queue);
+
+/* dev.c */
+extern const struct file_operations vhscsi_fops;
+
+/* worker.c */
+int vhscsi_workers_start(struct vhscsi_dev *d, unsigned int wanted);
+void vhscsi_workers_stop(struct vhscsi_dev *d);
+void vhscsi_queue_wake(struct vhscsi_queue *q);
+
+/* io.c */
+struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
+				  const struct vhscsi_chain *c);
+void vhscsi_cmd_put(struct vhscsi_cmd *cmd);
+void vhscsi_cmds_free(struct vhscsi_queue *q);
+int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
+		   size_t len);
+int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
+		    const void *from, size_t len);
+unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
+void vhscsi_io_answer(struct vhscsi_cmd *cmd);
+unsigned int vhscsi_queue_reap(struct vhscsi_queue *q);
+void vhscsi_queue_publish(struct vhscsi_queue *q);
+
+/* ctl.c */
+unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
+void vhscsi_ctl_answer(struct vhscsi_cmd *cmd);
+
+/* evt.c */
+void vhscsi_evt_add(struct vhscsi_tpg *tpg, u64 lun, u32 reason);
+void vhscsi_evt_serve(struct vhscsi_queue *q, struct vhscsi_chain *c);
+void vhscsi_evt_drop(struct vhscsi_dev *d);
+
+/* fabric.c */
+extern struct list_head vhscsi_tpgs;
+extern struct mutex vhscsi_tpgs_mutex;
+int vhscsi_fabric_register(const char *name);
+void vhscsi_fabric_unregister(void);
+
+/* stats.c */
+ssize_t vhscsi_status_show(struct vhscsi_tpg *tpg, char *page);
+ssize_t vhscsi_stats_show(struct vhscsi_tpg *tpg, char *page);
+
+#endif

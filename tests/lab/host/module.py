@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The kernel module of kmod/ for the machine's kernel, built here against that kernel's headers package."""
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from host.image import cache_dir, digest, ensure_image, locked
+from host.stages import LabError, Stage, stage
+
+KMOD = Path(__file__).resolve().parents[3] / "kmod"
+
+
+def kernel_release() -> str:
+    found = re.search(rb"Linux version (\S+)", (ensure_image() / "vmlinux").read_bytes())
+    if not found:
+        raise LabError("the machine's kernel does not say which it is")
+    return found[1].decode()
+
+
+def run_logged(s: Stage, argv: list[str], cwd: Path) -> None:
+    result = subprocess.run(argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    s.note(result.stdout[-200:])
+    if result.returncode != 0:
+        raise LabError(f"{' '.join(argv[:4])} … failed:\n{result.stdout[-6000:]}")
+
+
+def download(s: Stage, package: str, where: Path) -> Path:
+    """The .deb, whether or not the package could be installed here."""
+    try:
+        run_logged(s, ["apt-get", "download", "-qq", package], where)
+    except LabError:
+        # Package lists that are old, or none.
+        run_logged(s, ["apt-get", "update", "-qq"], where)
+        run_logged(s, ["apt-get", "download", "-qq", package], where)
+    return next(where.glob(f"{package}_*.deb"))
+
+
+def headers(release: str) -> Path:
+    """What /lib/modules/RELEASE/build would be, were they installed."""
+    top = cache_dir() / f"headers-{release}"
+    if not top.is_dir():
+        partial = top.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        with stage(f"headers of {release}") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
+            wanted, seen = [f"linux-headers-{release}"], set()
+            while wanted:
+                package = wanted.pop()
+                seen.add(package)
+                deb = download(s, package, Path(work))
+                run_logged(s, ["dpkg-deb", "-x", str(deb), str(partial)], Path(work))
+                depends = subprocess.run(["dpkg-deb", "-f", str(deb), "Depends"], capture_output=True, text=True, check=True).stdout
+                # The compiler's package has nothing in it but a dependency on a compiler, and there is one here.
+                wanted += [d for d in re.findall(r"linux-(?:headers|kbuild)-[^ ,|]+", depends) if d not in seen]
+            for old in cache_dir().glob("headers-*"):
+                if old != partial:
+                    shutil.rmtree(old, ignore_errors=True)
+            makefile = partial / f"usr/src/linux-headers-{release}/Makefile"
+            makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {top}/usr/src/"))
+            partial.rename(top)
+    return top / f"usr/src/linux-headers-{release}"
+
+
+def module() -> bytes:
+    """vhscsi.ko, warnings being errors. Built once for each version of its sources."""
+    sources = sorted(p for p in KMOD.iterdir() if p.suffix in (".c", ".h", ".sh") or p.name in ("Kbuild", "Makefile"))
+    with locked(cache_dir() / "module.lock"):
+        release = kernel_release()
+        built = cache_dir() / "tools" / f"vhscsi-{release}-{digest(*(p.read_text() for p in sources))}.ko"
+        if not built.exists():
+            build = headers(release)
+            with stage("kernel module") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
+                for p in sources:
+                    shutil.copy(p, work)
+                run_logged(s, ["make", "-j2", f"KDIR={build}", "VHSCSI_WERROR=1"], Path(work))
+                run_logged(s, ["strip", "--strip-debug", "vhscsi.ko"], Path(work))
+                built.parent.mkdir(exist_ok=True)
+                for old in built.parent.glob("vhscsi-*.ko"):
+                    old.unlink()
+                shutil.copy(Path(work) / "vhscsi.ko", built)
+        return built.read_bytes()
