@@ -14,8 +14,11 @@
 Environment: LAB_ACCEL=kvm uses the host's KVM instead of emulation, where a stock kernel boots under it.
 The image lives in ${XDG_CACHE_HOME:-~/.cache}/vhscsid-lab and is rebuilt when its recipe changes.
 """
+import re
 import signal
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,16 +28,48 @@ from host.build import unit_tests  # noqa: E402
 from host.stages import LabError, elapsed, say  # noqa: E402
 
 
+# Two machines at once: what a suite does is waiting, for the most part, for a disk, for a guest's boot, for a grace period of the kernel.
+LANES = 2
+children: list[subprocess.Popen] = []
+COUNTS = re.compile(r"(\d+) passed, (\d+) failed\n\Z")
+
+
+def one_suite(lab: machine.Lab, name: str) -> tuple[int, list[str]]:
+    passed, failed = machine.run_named(lab, name)
+    return len(passed), failed
+
+
+def in_a_lane(name: str) -> tuple[int, list[str]]:
+    """In a process of its own, whose output comes in one piece."""
+    say(f"  … suite {name}")
+    with subprocess.Popen([sys.executable, __file__, "suite", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        children.append(child)
+        out, _ = child.communicate()
+    counts = COUNTS.search(out)
+    print(out[:counts.start()] if counts else out, end="", flush=True)
+    failed = re.findall(r"^failed: (.*)$", out, re.MULTILINE)
+    if not counts or int(counts[2]) != len(failed):
+        failed = [name]         # it ended before it could say
+    return int(counts[1]) if counts else 0, failed
+
+
 def suite(names: list[str]) -> tuple[int, int]:
     lab = machine.Lab()
-    passed, failed = 0, []
-    for name in names:
-        p, f = machine.run_named(lab, name)
-        passed += len(p)
-        failed += f
+    if len(names) == 1:
+        results = [one_suite(lab, names[0])]
+    else:
+        with ThreadPoolExecutor(LANES) as lanes:
+            try:
+                results = list(lanes.map(in_a_lane, names))
+            except KeyboardInterrupt:
+                lanes.shutdown(wait=False, cancel_futures=True)
+                for child in children:
+                    child.terminate()
+                raise
+    failed = [title for _, titles in results for title in titles]
     for title in failed:
         print(f"failed: {title}")
-    return passed, len(failed)
+    return sum(passed for passed, _ in results), len(failed)
 
 
 def totals(passed: int, failed: int) -> int:
@@ -46,7 +81,8 @@ def totals(passed: int, failed: int) -> int:
 def check() -> int:
     vm.ensure_booted(image.ensure_image())
     passed, failed = unit_tests()
-    p, f = suite(machine.suites() + machine.host_suites())
+    # The longest are in front, lest one lane is left with them in the end.
+    p, f = suite(machine.host_suites() + machine.suites())
     return totals(passed + p, failed + f)
 
 
