@@ -101,6 +101,17 @@ void queue_retry_by(Engine *e, uint64_t at) {
         (void) sd_event_source_set_enabled(e->retry_timer, SD_EVENT_ONESHOT);
 }
 
+/* No pass but one that hangs has a LUN in hand, when queue_is_idle() asks: who needs the same backstore waits with it. */
+static bool is_in_hand(const Lun *l) {
+        const Lun *other;
+
+        LIST_FOREACH(&l->backstore->luns, other, const Lun, backstore_link)
+                if (other->worker)
+                        return true;
+
+        return false;
+}
+
 bool queue_is_idle(const Engine *e) {
         const Target *t;
 
@@ -110,7 +121,7 @@ bool queue_is_idle(const Engine *e) {
         LIST_FOREACH(&e->registry.queued, t, const Target, queue_link)
                 if (t->retry_at == 0)
                         for (size_t i = 0; i <= t->n_luns; i++)
-                                if (i == t->n_luns ? t->dirty || t->probe : t->luns[i]->dirty && !t->luns[i]->worker)
+                                if (i == t->n_luns ? t->dirty || t->probe : t->luns[i]->dirty && !is_in_hand(t->luns[i]))
                                         return false;
 
         return true;
