@@ -10,8 +10,8 @@
 
 bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
         const Backstore *b = l->backstore;
-        /* One whose instance is gone comes up anew, maybe in the same pass that takes it down. */
-        bool stays = l->linked && !lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
+        /* One whose instance is gone comes up anew, maybe in the same pass that takes it down. That nothing is open tells another LUN's pass. */
+        bool stays = l->linked && (backstore_is_file(b) || (b->devnum != 0 && inventory_has_instance(e->inventory, b->devnum, b->diskseq)));
         bool usable = d && device_verdict(d, NULL) == DEVICE_USABLE;
 
         /* What failed with a device that is not there any more is over, if nothing is left of it. */
