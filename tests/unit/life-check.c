@@ -89,7 +89,7 @@ static void print_lun(FILE *to, const Lun *l, const OracleLun *o) {
 
         fprintf(to, "  %s %u %s%s%s%s%s%s on %u:%u #%" PRIu64 " %s%s; oracle:%s%s%s%s on %u #%" PRIu64 "\n", l->target->wwn, l->number, b->source,
                 l->wanted ? "" : " unwanted", l->linked ? " linked" : "", l->present ? " present" : "", l->dirty ? " dirty" : "",
-                l->worker ? " in a pass" : "", major(b->devnum), minor(b->devnum), b->diskseq, strempty(l->error_code),
+                l->worker ? " in a pass" : "", major(b->devnum), minor(b->devnum), b->diskseq, strempty(l->error_text),
                 l->retry_at != 0 ? " (to be tried again)" : "", o->there ? "" : " none", o->wanted ? "" : " unwanted", o->linked ? " linked" : "",
                 o->dubious ? " dubious" : "", o->minor, o->diskseq);
 }
@@ -336,6 +336,32 @@ static char *check_stored_target(const char *directory, const char *name) {
         return wrong;
 }
 
+/* Who was removed by hand. */
+static char *check_removed(Fixture *f) {
+        g_autofree char *path = g_build_filename(f->state_dir, "removed.json", NULL);
+        _cleanup_(json_object_putp) Json *j = json_object_from_file(path);
+        GHashTableIter i;
+        gpointer name;
+        size_t n = 0;
+        Json *names;
+
+        if (j && json_object_object_get_ex(j, "removed", &names))
+                n = json_object_array_length(names);
+        for (size_t k = 0; k < n; k++) {
+                const char *stored = json_object_get_string(json_object_array_get_idx(names, k));
+
+                if (!g_hash_table_contains(oracle.removed, stored))
+                        return g_strdup_printf("%s counts as removed", stored);
+        }
+
+        g_hash_table_iter_init(&i, oracle.removed);
+        while (g_hash_table_iter_next(&i, &name, NULL))
+                if (!removed_contains(f->engine.removed, name))
+                        return g_strdup_printf("%s was removed, which the daemon does not know", (char *) name);
+
+        return n == g_hash_table_size(oracle.removed) ? NULL : g_strdup("The file of what was removed is short");
+}
+
 static char *check_store(Fixture *f) {
         g_autofree char *path = g_build_filename(f->state_dir, "targets", NULL);
         GDir *d = g_dir_open(path, 0, NULL);
@@ -352,7 +378,9 @@ static char *check_store(Fixture *f) {
 
         for (unsigned i = 0; i < WORLD_FOREIGN; i++)
                 n -= oracle.targets[i].there;
-        return wrong ?: n != 0 ? g_strdup("The store lacks a target") : NULL;
+        if (!wrong && n != 0)
+                wrong = g_strdup("The store lacks a target");
+        return wrong ?: check_removed(f);
 }
 
 /* ---- what is left in the kernel ---- */

@@ -63,13 +63,15 @@ static char *check_safety(unsigned target, unsigned number, const OracleLun *l, 
                 return NULL;
         if (!l->wanted)
                 return g_strdup_printf("LUN %u of %s came up, and is not wanted", number, world_wwns[target]);
-        /* What a sister has open is not looked at again. */
-        if (!oracle_instance_exists(s->minor, s->diskseq) && !is_open_by(l, s->minor, s->diskseq))
+        /* What a sister has open is not opened again, nor looked at. */
+        if (is_open_by(l, s->minor, s->diskseq))
+                return NULL;
+        if (!oracle_instance_exists(s->minor, s->diskseq))
                 return g_strdup_printf("LUN %u of %s came up on %u:%u #%" PRIu64 ", which is gone", number, world_wwns[target], WORLD_MAJOR,
                                        s->minor, s->diskseq);
-        if (l->readonly)
-                return NULL;
-        return world.truth[s->minor].read_only ? g_strdup_printf("LUN %u of %s writes to a read-only device", number, world_wwns[target]) : NULL;
+        if (!l->readonly && world.truth[s->minor].read_only)
+                return g_strdup_printf("LUN %u of %s writes to a read-only device", number, world_wwns[target]);
+        return NULL;
 }
 
 /* Another source has the instance open, or had it when this one may have tried. */

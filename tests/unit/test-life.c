@@ -232,34 +232,69 @@ static char *restart(void) {
         return start();
 }
 
-/* One call of the kernel fails, or a pass is killed in the middle of it. */
+/* Where one LUN stands, so that it does not matter in which order passes and their threads come. NULL: there is none. */
+static char *pick_place(void) {
+        Target *t = registry_target(&life.fixture.engine.registry, world_wwns[random_below(&life.chance, WORLD_FOREIGN)]);
+        Lun *l = t && t->n_luns > 0 ? t->luns[random_below(&life.chance, (unsigned) t->n_luns)] : NULL;
+
+        if (!l)
+                return NULL;
+
+        switch (random_below(&life.chance, 4)) {
+        case 0:
+                return g_strdup_printf("vhost/%s/tpgt_1/lun/lun_%u*", t->wwn, l->number);
+        case 1:
+                return g_strdup_printf("vhost/%s*", t->wwn);
+        default:
+                return g_strdup_printf("core/iblock_%u*", l->backstore->hba);
+        }
+}
+
+/* Calls of the kernel fail. */
 static char *event_fault(void) {
         static const int errors[] = { -EIO, -EBUSY, -ENOMEM };
+        int error = errors[random_below(&life.chance, G_N_ELEMENTS(errors))];
+        unsigned nth = 1 + random_below(&life.chance, 8), times = 1 + random_below(&life.chance, 2);
+        unsigned calls = random_percent(&life.chance, 50) ? FAKE_MUTATING : FAKE_ANY;
+        g_autofree char *place = NULL;
         char *wrong;
 
-        if (random_percent(&life.chance, 60)) {
-                int error = errors[random_below(&life.chance, G_N_ELEMENTS(errors))];
-                unsigned nth = 1 + random_below(&life.chance, 12), times = 1 + random_below(&life.chance, 2);
+        wrong = life_add();
+        if (wrong)
+                return wrong;
 
-                world_say("the kernel's call %u fails with %s, %u times", nth, strerrorname_np(-error), times);
-                fake_fail(random_percent(&life.chance, 50) ? FAKE_MUTATING : FAKE_ANY, NULL, nth, error, times);
-        } else {
-                unsigned n = random_below(&life.chance, 12);
-
-                world_say("a pass is killed after %u changes", n);
-                fake_die_after(n, FAKE_DEATH_KILL);
-        }
+        place = pick_place();
+        world_say("the kernel's call %u of %s fails with %s, %u times", nth, place ?: "any", strerrorname_np(-error), times);
+        fake_fail(calls, place, nth, error, times);
         life.faulty = true;
 
         wrong = event_change();
-        if (!wrong)
-                wrong = life_add();
         if (!wrong && random_percent(&life.chance, 30))
                 wrong = life_remove();
         if (!wrong)
                 wrong = life_settle(false);
+        if (wrong || (place && random_percent(&life.chance, 50)))
+                return wrong;
+
+        return random_percent(&life.chance, 50) ? heal() : restart();
+}
+
+/* A pass dies in the middle. Which of its LUNs came up till then is nobody's choice, so it is all put right at once. */
+static char *event_kill(void) {
+        unsigned n = random_below(&life.chance, 12);
+        char *wrong;
+
+        world_say("a pass is killed after %u changes", n);
+        fake_die_after(n, FAKE_DEATH_KILL);
+        life.faulty = true;
+
+        wrong = event_change();
+        for (unsigned i = 0; i < 3 && !wrong; i++)
+                wrong = life_add();
+        if (!wrong)
+                wrong = life_settle(false);
         fake_revive();
-        if (wrong || random_percent(&life.chance, 40))
+        if (wrong)
                 return wrong;
 
         return random_percent(&life.chance, 50) ? heal() : restart();
@@ -275,7 +310,7 @@ static happening_t pick_event(void) {
                 happening_t happening;
         } all[] = {
                 { 560, event_change }, { 60, event_news }, { 45, life_create }, { 170, life_add }, { 70, life_remove }, { 16, life_destroy },
-                { 10, life_label }, { 20, event_guest }, { 10, event_foreign }, { 20, event_fault }, { 14, restart },
+                { 10, life_label }, { 20, event_guest }, { 10, event_foreign }, { 15, event_fault }, { 8, event_kill }, { 14, restart },
         };
         unsigned sum = 0, n;
 
