@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from host.image import cache_dir, digest
+from host.image import cache_dir, digest, locked
 from host.stages import LabError, Stage, say, stage
 
 SOURCE = Path(__file__).resolve().parents[3]
@@ -45,7 +45,8 @@ def run_logged(s: Stage, argv: list[str], **kw) -> None:
 
 def build(kind: str) -> Path:
     where = build_dir(kind)
-    with stage(f"build ({kind})") as s:
+    # meson and ninja do not wait for another that is at work in the same directory: they fail.
+    with locked(where.with_suffix(".lock")), stage(f"build ({kind})") as s:
         stamp = where / "lab-setup"
         recipe = json.dumps(SETUP[kind])
         if not stamp.exists() or stamp.read_text() != recipe:
@@ -59,7 +60,7 @@ def build(kind: str) -> Path:
 def installed_tar() -> bytes:
     """What `meson install` installs, as a tar of /."""
     where = build("release")
-    with stage("meson install") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as dest:
+    with locked(where.with_suffix(".lock")), stage("meson install") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as dest:
         os.chmod(dest, 0o755)
         run_logged(s, ["meson", "install", "-C", str(where), "--no-rebuild", "--destdir", dest])
         out = io.BytesIO()

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from host import demo, image, machine, shell, vm  # noqa: E402
-from host.build import unit_tests  # noqa: E402
+from host.build import build, unit_tests  # noqa: E402
 from host.stages import LabError, elapsed, say  # noqa: E402
 
 
@@ -58,6 +58,7 @@ def suite(names: list[str]) -> tuple[int, int]:
     if len(names) == 1:
         results = [one_suite(lab, names[0])]
     else:
+        build("release")        # once, before the lanes ask for it together
         with ThreadPoolExecutor(LANES) as lanes:
             try:
                 results = list(lanes.map(in_a_lane, names))
