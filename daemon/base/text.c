@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdarg.h>
+
 #include "base/parse.h"
 #include "base/text.h"
 
@@ -39,4 +41,39 @@ int text_printable(const char *s, char **ret) {
 
         *ret = TAKE_PTR(copy);
         return 0;
+}
+
+int text_excerpt(const char *s, char **ret) {
+        _cleanup_free_ char *cut = NULL, *printable = NULL;
+        size_t n = strnlen(s, TEXT_EXCERPT + 1);
+        int r;
+
+        if (n <= TEXT_EXCERPT)
+                return text_printable(s, ret);
+
+        /* Not in the middle of a character. */
+        for (n = TEXT_EXCERPT; n > TEXT_EXCERPT - 4 && ((unsigned char) s[n] & 0xc0) == 0x80;)
+                n--;
+
+        cut = strndup(s, n);
+        if (!cut)
+                return -ENOMEM;
+        r = text_printable(cut, &printable);
+        if (r < 0)
+                return r;
+
+        return asprintf(ret, "%s…", printable) < 0 ? -ENOMEM : 0;
+}
+
+int text_refuse(char **ret_why, const char *format, ...) {
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(ret_why, format, ap);
+        va_end(ap);
+        if (n < 0)
+                *ret_why = NULL;
+
+        return -EINVAL;
 }

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
-#include <json-c/json.h>
-#include <stdarg.h>
 
 #include "base/map.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "model/source.h"
+#include "store/json.h"
 #include "store/target-json.h"
-
-typedef struct json_object Json;
-typedef struct json_tokener Tokener;
-
-DEFINE_CLEANUP(Json *, json_object_put);
-DEFINE_CLEANUP(Tokener *, json_tokener_free);
 
 static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
 static const char *const lun_keys[] = {
@@ -20,64 +14,9 @@ static const char *const lun_keys[] = {
         "mount", NULL
 };
 
-static int refuse(char **ret_why, const char *format, ...) _printf_(2, 3);
-
-static int refuse(char **ret_why, const char *format, ...) {
-        va_list ap;
-        int n;
-
-        va_start(ap, format);
-        n = vasprintf(ret_why, format, ap);
-        va_end(ap);
-        if (n < 0)
-                *ret_why = NULL;
-
-        return -EINVAL;
-}
-
-/* A string without NUL bytes, or NULL. */
-static const char *get_string(Json *o, const char *key) {
-        Json *v;
-        const char *s;
-
-        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
-                return NULL;
-
-        s = json_object_get_string(v);
-        return strlen(s) == (size_t) json_object_get_string_len(v) ? s : NULL;
-}
-
 /* Only what goes may go by force: kept beside what is wanted, it would take a disk from a guest at some later removal. */
 static bool force_is_stray(bool wanted, bool force) {
         return wanted && force;
-}
-
-/* Absent: the value that is there already. */
-static int get_boolean(Json *o, const char *key, bool *ret) {
-        Json *v;
-
-        if (!json_object_object_get_ex(o, key, &v))
-                return 0;
-        if (!json_object_is_type(v, json_type_boolean))
-                return -EINVAL;
-
-        *ret = json_object_get_boolean(v);
-        return 0;
-}
-
-static int get_u32(Json *o, const char *key, uint32_t *ret) {
-        int64_t n;
-        Json *v;
-
-        if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
-                return -EINVAL;
-
-        n = json_object_get_int64(v);
-        if (n < 0 || n >= UINT32_MAX)
-                return -EINVAL;
-
-        *ret = (uint32_t) n;
-        return 0;
 }
 
 static int keep_unknown(Json *o, const char *const *known, Json **ret) {
@@ -110,16 +49,16 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
         if (!json_object_object_get_ex(o, "attributes", &a))
                 return 0;
         if (!json_object_is_type(a, json_type_object))
-                return refuse(ret_why, "attributes is no object");
+                return text_refuse(ret_why, "attributes is no object");
 
         i = json_object_iter_begin(a);
         end = json_object_iter_end(a);
         for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
-                const char *key = json_object_iter_peek_name(&i), *value = get_string(a, key);
+                const char *key = json_object_iter_peek_name(&i), *value = json_get_string(a, key);
                 char *s;
 
                 if (!value || !backstore_attribute_is_valid(key, value))
-                        return refuse(ret_why, "attribute %s is unknown or has no decimal text as value", key);
+                        return text_refuse(ret_why, "attribute %s is unknown or has no decimal text as value", key);
                 if (asprintf(&s, "%s=%s", key, value) < 0)
                         return -ENOMEM;
                 r = strv_consume(&b->attributes, s);
@@ -133,12 +72,12 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
 
 /* A file without these could be any file. */
 static int parse_filesystem(Json *o, Backstore *b, char **ret_why) {
-        const char *identity = get_string(o, "identity"), *mount = get_string(o, "mount");
+        const char *identity = json_get_string(o, "identity"), *mount = json_get_string(o, "mount");
 
         if (!identity || !startswith(identity, BACKSTORE_FILESYSTEM) || !string_is_utf8(identity) || string_has_control(identity))
-                return refuse(ret_why, "a file has no filesystem as identity");
+                return text_refuse(ret_why, "a file has no filesystem as identity");
         if (!mount || mount[0] != '/' || !string_is_utf8(mount) || b->size == 0)
-                return refuse(ret_why, "a file has no mount or no size");
+                return text_refuse(ret_why, "a file has no mount or no size");
 
         b->identity = strdup(identity);
         b->mount = strdup(mount);
@@ -153,7 +92,7 @@ static int parse_promise(Json *o, Backstore *b, char **ret_why) {
 
         if (json_object_object_get_ex(o, "size", &v)) {
                 if (!json_object_is_type(v, json_type_int) || json_object_get_int64(v) < 0)
-                        return refuse(ret_why, "size is no number of bytes");
+                        return text_refuse(ret_why, "size is no number of bytes");
                 b->size = (uint64_t) json_object_get_int64(v);
         }
 
@@ -162,9 +101,9 @@ static int parse_promise(Json *o, Backstore *b, char **ret_why) {
         if (!json_object_object_get_ex(o, "identity", &v))
                 return 0;
 
-        identity = get_string(o, "identity");
+        identity = json_get_string(o, "identity");
         if (!identity || source_parse(identity, &kind, &canonical, NULL) < 0 || !streq(identity, canonical))
-                return refuse(ret_why, "identity is no proper source");
+                return text_refuse(ret_why, "identity is no proper source");
 
         b->identity = TAKE_PTR(canonical);
         return 0;
@@ -192,22 +131,22 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         int r;
 
         if (!json_object_is_type(o, json_type_object))
-                return refuse(ret_why, "a LUN is no object");
-        if (get_u32(o, "number", &number) < 0 || number > LUN_NUMBER_MAX)
-                return refuse(ret_why, "a LUN has no number from 0 to %d", LUN_NUMBER_MAX);
+                return text_refuse(ret_why, "a LUN is no object");
+        if (json_get_u32(o, "number", &number) < 0 || number > LUN_NUMBER_MAX)
+                return text_refuse(ret_why, "a LUN has no number from 0 to %d", LUN_NUMBER_MAX);
 
-        source = get_string(o, "source");
-        name = get_string(o, "name");
-        serial = get_string(o, "serial");
-        origin = get_string(o, "origin");
+        source = json_get_string(o, "source");
+        name = json_get_string(o, "name");
+        serial = json_get_string(o, "serial");
+        origin = json_get_string(o, "origin");
         if (!source || source_parse(source, &kind, &canonical, NULL) < 0 || !streq(source, canonical))
-                return refuse(ret_why, "LUN %" PRIu32 " has no proper source", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " has no proper source", number);
         if (!name || !backstore_name_is_valid(name))
-                return refuse(ret_why, "LUN %" PRIu32 " has no proper name", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " has no proper name", number);
         if (!serial || !backstore_serial_is_valid(serial))
-                return refuse(ret_why, "LUN %" PRIu32 " has no proper serial", number);
-        if (get_u32(o, "hba", &hba) < 0 || hba > BACKSTORE_HBA_MAX)
-                return refuse(ret_why, "LUN %" PRIu32 " has no hba number up to %u", number, BACKSTORE_HBA_MAX);
+                return text_refuse(ret_why, "LUN %" PRIu32 " has no proper serial", number);
+        if (json_get_u32(o, "hba", &hba) < 0 || hba > BACKSTORE_HBA_MAX)
+                return text_refuse(ret_why, "LUN %" PRIu32 " has no hba number up to %u", number, BACKSTORE_HBA_MAX);
 
         made = backstore_new(source);
         if (!made)
@@ -218,8 +157,8 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         made->serial = strdup(serial);
         if (!made->name || !made->serial)
                 return -ENOMEM;
-        if (get_boolean(o, "readonly", &made->readonly) < 0)
-                return refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
+        if (json_get_boolean(o, "readonly", &made->readonly) < 0)
+                return text_refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
         r = parse_attributes(o, made, ret_why);
         if (r >= 0)
                 r = parse_promise(o, made, ret_why);
@@ -229,9 +168,9 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         /* Two LUNs of one target may share a disk, and then all that belongs to it. Two disks never share an HBA. */
         b = map_get(known->backstores, source);
         if (!b && known->hbas[hba])
-                return refuse(ret_why, "LUN %" PRIu32 " has the hba number of another disk", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " has the hba number of another disk", number);
         if (b && !backstore_agrees(b, made))
-                return refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " disagrees with another LUN on the same source", number);
         if (b && backstore_promise(b, made->size, made->identity) < 0)
                 return -ENOMEM;
 
@@ -241,14 +180,14 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         if (!b)
                 TAKE_PTR(made);
 
-        if (get_boolean(o, "wanted", &l->wanted) < 0 || get_boolean(o, "force", &l->force) < 0)
-                return refuse(ret_why, "LUN %" PRIu32 ": wanted or force is no boolean", number);
+        if (json_get_boolean(o, "wanted", &l->wanted) < 0 || json_get_boolean(o, "force", &l->force) < 0)
+                return text_refuse(ret_why, "LUN %" PRIu32 ": wanted or force is no boolean", number);
         if (force_is_stray(l->wanted, l->force))
-                return refuse(ret_why, "LUN %" PRIu32 " is wanted and has force", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " is wanted and has force", number);
         /* A target that goes takes its LUNs along. */
         l->wanted = l->wanted && t->wanted;
         if (!origin || lun_origin_from_string(origin, &l->origin) < 0)
-                return refuse(ret_why, "LUN %" PRIu32 " has no proper origin", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " has no proper origin", number);
 
         r = keep_unknown(o, lun_keys, &l->unknown);
         if (r < 0)
@@ -256,7 +195,7 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
 
         r = target_add_lun(t, l);
         if (r == -EEXIST)
-                return refuse(ret_why, "LUN %" PRIu32 " is there twice", number);
+                return text_refuse(ret_why, "LUN %" PRIu32 " is there twice", number);
         if (r < 0)
                 return r;
 
@@ -279,42 +218,42 @@ static int parse_target(Json *o, Target **ret, char **ret_why) {
         int r;
 
         if (!json_object_is_type(o, json_type_object))
-                return refuse(ret_why, "no object");
-        if (get_u32(o, "version", &version) < 0 || version < 1)
-                return refuse(ret_why, "no version");
+                return text_refuse(ret_why, "no object");
+        if (json_get_u32(o, "version", &version) < 0 || version < 1)
+                return text_refuse(ret_why, "no version");
         if (version > TARGET_JSON_VERSION) {
-                refuse(ret_why, "format version %" PRIu32 " is newer than ours, which is %d", version, TARGET_JSON_VERSION);
+                text_refuse(ret_why, "format version %" PRIu32 " is newer than ours, which is %d", version, TARGET_JSON_VERSION);
                 return -EPROTONOSUPPORT;
         }
 
-        wwn = get_string(o, "wwn");
+        wwn = json_get_string(o, "wwn");
         if (!wwn || wwn_parse(wwn, canonical) < 0 || !streq(wwn, canonical))
-                return refuse(ret_why, "no canonical wwn");
+                return text_refuse(ret_why, "no canonical wwn");
 
         t = target_new(wwn);
         if (!t)
                 return -ENOMEM;
 
-        nexus = get_string(o, "nexus");
+        nexus = json_get_string(o, "nexus");
         if (!nexus || wwn_parse(nexus, t->nexus) < 0 || !streq(nexus, t->nexus))
-                return refuse(ret_why, "no canonical nexus");
+                return text_refuse(ret_why, "no canonical nexus");
 
-        label = get_string(o, "label");
+        label = json_get_string(o, "label");
         if (!label || strlen(label) > TARGET_LABEL_MAX || !string_is_utf8(label) || string_has_control(label))
-                return refuse(ret_why, "no proper label");
+                return text_refuse(ret_why, "no proper label");
         r = free_and_strdup(&t->label, label);
         if (r < 0)
                 return r;
 
-        if (get_boolean(o, "wanted", &t->wanted) < 0 || get_boolean(o, "force", &t->force) < 0)
-                return refuse(ret_why, "wanted or force is no boolean");
+        if (json_get_boolean(o, "wanted", &t->wanted) < 0 || json_get_boolean(o, "force", &t->force) < 0)
+                return text_refuse(ret_why, "wanted or force is no boolean");
         if (force_is_stray(t->wanted, t->force))
-                return refuse(ret_why, "it is wanted and has force");
+                return text_refuse(ret_why, "it is wanted and has force");
 
         if (!json_object_object_get_ex(o, "luns", &luns) || !json_object_is_type(luns, json_type_array))
-                return refuse(ret_why, "no array luns");
+                return text_refuse(ret_why, "no array luns");
         if (json_object_array_length(luns) > LUN_NUMBER_MAX + 1)
-                return refuse(ret_why, "too many LUNs");
+                return text_refuse(ret_why, "too many LUNs");
 
         known.backstores = map_new();
         known.hbas = calloc(BACKSTORE_HBA_MAX + 1, 1);
@@ -337,51 +276,15 @@ static int parse_target(Json *o, Target **ret, char **ret_why) {
 }
 
 int target_json_parse(const char *text, size_t size, Target **ret, char **ret_why) {
-        _cleanup_(json_tokener_freep) Tokener *tokener = NULL;
+        /* Of our own making, so that its size bounds all. */
+        static const JsonLimits limits = { .size = TARGET_JSON_MAX, .depth = 16, .containers = SIZE_MAX, .values = SIZE_MAX };
         _cleanup_(json_object_putp) Json *o = NULL;
+        int r;
 
         *ret_why = NULL;
-        if (size > TARGET_JSON_MAX) {
-                refuse(ret_why, "larger than %u bytes", TARGET_JSON_MAX);
-                return -EFBIG;
-        }
-
-        tokener = json_tokener_new_ex(16);
-        if (!tokener)
-                return -ENOMEM;
-
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-        o = json_tokener_parse_ex(tokener, text, (int) size);
-        if (!o)
-                return refuse(ret_why, "not JSON: %s at byte %zu",
-                              json_tokener_get_error(tokener) == json_tokener_continue ? "cut off" :
-                              json_tokener_error_desc(json_tokener_get_error(tokener)), json_tokener_get_parse_end(tokener));
-
-        /* json-c ends at a NUL byte. */
-        if (json_tokener_get_parse_end(tokener) < size)
-                return refuse(ret_why, "not JSON: something follows at byte %zu", json_tokener_get_parse_end(tokener));
-
-        return parse_target(o, ret, ret_why);
+        r = json_read(text, size, &limits, &o, ret_why);
+        return r < 0 ? r : parse_target(o, ret, ret_why);
 }
-
-/* Adds v, which is ours, to o; NULL is a failed allocation. */
-static int add(Json *o, const char *key, Json *v) {
-        if (!v)
-                return -ENOMEM;
-
-        if (json_object_object_add(o, key, v) < 0) {
-                json_object_put(v);
-                return -ENOMEM;
-        }
-
-        return 0;
-}
-
-#define ADD(r, ...)                             \
-        do {                                    \
-                if ((r) >= 0)                   \
-                        (r) = add(__VA_ARGS__); \
-        } while (false)
 
 static int add_unknown(Json *o, Json *unknown) {
         struct json_object_iterator i, end;
@@ -405,23 +308,23 @@ static int format_lun(const Lun *l, Json **ret) {
         const Backstore *b = l->backstore;
         int r = o ? 0 : -ENOMEM;
 
-        ADD(r, o, "number", json_object_new_int64(l->number));
-        ADD(r, o, "source", json_object_new_string(b->source));
-        ADD(r, o, "name", json_object_new_string(b->name));
-        ADD(r, o, "serial", json_object_new_string(b->serial));
-        ADD(r, o, "hba", json_object_new_int64(b->hba));
-        ADD(r, o, "readonly", json_object_new_boolean(b->readonly));
-        ADD(r, o, "origin", json_object_new_string(lun_origin_to_string(l->origin)));
-        ADD(r, o, "wanted", json_object_new_boolean(l->wanted));
+        JSON_ADD(r, o, "number", json_object_new_int64(l->number));
+        JSON_ADD(r, o, "source", json_object_new_string(b->source));
+        JSON_ADD(r, o, "name", json_object_new_string(b->name));
+        JSON_ADD(r, o, "serial", json_object_new_string(b->serial));
+        JSON_ADD(r, o, "hba", json_object_new_int64(b->hba));
+        JSON_ADD(r, o, "readonly", json_object_new_boolean(b->readonly));
+        JSON_ADD(r, o, "origin", json_object_new_string(lun_origin_to_string(l->origin)));
+        JSON_ADD(r, o, "wanted", json_object_new_boolean(l->wanted));
         if (!l->wanted && l->force)
-                ADD(r, o, "force", json_object_new_boolean(true));
+                JSON_ADD(r, o, "force", json_object_new_boolean(true));
 
         if (b->size > 0)
-                ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
+                JSON_ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
         if (b->identity)
-                ADD(r, o, "identity", json_object_new_string(b->identity));
+                JSON_ADD(r, o, "identity", json_object_new_string(b->identity));
         if (b->mount)
-                ADD(r, o, "mount", json_object_new_string(b->mount));
+                JSON_ADD(r, o, "mount", json_object_new_string(b->mount));
 
         if (b->attributes && r >= 0) {
                 attributes = json_object_new_object();
@@ -433,9 +336,9 @@ static int format_lun(const Lun *l, Json **ret) {
 
                         if (!key)
                                 return -ENOMEM;
-                        ADD(r, attributes, key, json_object_new_string(value + 1));
+                        JSON_ADD(r, attributes, key, json_object_new_string(value + 1));
                 }
-                ADD(r, o, "attributes", json_object_get(attributes));
+                JSON_ADD(r, o, "attributes", json_object_get(attributes));
         }
 
         if (r >= 0)
@@ -449,18 +352,17 @@ static int format_lun(const Lun *l, Json **ret) {
 
 int target_json_format(const Target *t, char **ret, size_t *ret_size) {
         _cleanup_(json_object_putp) Json *o = json_object_new_object(), *luns = json_object_new_array();
-        const char *text;
-        char *copy;
+        _cleanup_free_ char *text = NULL;
         size_t size;
         int r = o && luns ? 0 : -ENOMEM;
 
-        ADD(r, o, "version", json_object_new_int(TARGET_JSON_VERSION));
-        ADD(r, o, "wwn", json_object_new_string(t->wwn));
-        ADD(r, o, "label", json_object_new_string(t->label));
-        ADD(r, o, "nexus", json_object_new_string(t->nexus));
-        ADD(r, o, "wanted", json_object_new_boolean(t->wanted));
+        JSON_ADD(r, o, "version", json_object_new_int(TARGET_JSON_VERSION));
+        JSON_ADD(r, o, "wwn", json_object_new_string(t->wwn));
+        JSON_ADD(r, o, "label", json_object_new_string(t->label));
+        JSON_ADD(r, o, "nexus", json_object_new_string(t->nexus));
+        JSON_ADD(r, o, "wanted", json_object_new_boolean(t->wanted));
         if (!t->wanted && t->force)
-                ADD(r, o, "force", json_object_new_boolean(true));
+                JSON_ADD(r, o, "force", json_object_new_boolean(true));
 
         for (size_t i = 0; r >= 0 && i < t->n_luns; i++) {
                 Json *l = NULL;
@@ -475,28 +377,21 @@ int target_json_format(const Target *t, char **ret, size_t *ret_size) {
                 }
         }
 
-        ADD(r, o, "luns", json_object_get(luns));
+        JSON_ADD(r, o, "luns", json_object_get(luns));
         if (r >= 0)
                 r = add_unknown(o, t->unknown);
         if (r < 0)
                 return r;
 
-        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-        if (!text)
-                return -ENOMEM;
+        r = json_write(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text, &size);
+        if (r < 0)
+                return r;
 
         /* What could not be read again must not be written. */
-        if (size > TARGET_JSON_MAX)
+        if (size - 1 > TARGET_JSON_MAX)
                 return -EFBIG;
 
-        copy = malloc(size + 2);
-        if (!copy)
-                return -ENOMEM;
-        memcpy(copy, text, size);
-        copy[size] = '\n';
-        copy[size + 1] = 0;
-
-        *ret = copy;
-        *ret_size = size + 1;
+        *ret = TAKE_PTR(text);
+        *ret_size = size;
         return 0;
 }
