@@ -44,6 +44,7 @@ static const struct option options[] = {
         { "shareable",       no_argument,       NULL, VERB_OPTION(OPTION_SHAREABLE) },
         { "path",            no_argument,       NULL, VERB_OPTION(OPTION_PATH) },
         { "attribute",       required_argument, NULL, VERB_OPTION(OPTION_ATTRIBUTE) },
+        { "all",             no_argument,       NULL, VERB_OPTION(OPTION_ALL) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { NULL, 0, NULL, 0 },
 };
@@ -156,6 +157,7 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_READONLY:
         case OPTION_SHAREABLE:
         case OPTION_PATH:
+        case OPTION_ALL:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
                 return 0;

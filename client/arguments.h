@@ -31,6 +31,7 @@ typedef enum VerbOption {
         OPTION_ATTRIBUTE = 1 << 13,
         OPTION_TARGET = 1 << 14,
         OPTION_PATH = 1 << 15,
+        OPTION_ALL = 1 << 16,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,

@@ -31,7 +31,7 @@ static const ExitStatus table[] = {
         { VHOSTSCSI_ERROR("GenerationMismatch"), 20, "Somebody changed something in between; look at it again, then repeat the command" },
         { VHOSTSCSI_ERROR("ConfigCorrupt"),     21, "The journal names the file that was set aside: journalctl -u vhscsid" },
         { VHOSTSCSI_ERROR("ConfigTooNew"),      22, "A newer vhscsid wrote it; upgrade this one" },
-        { VHOSTSCSI_ERROR("ImportRejected"),    23, NULL },
+        { VHOSTSCSI_ERROR("ImportRejected"),    23, "Change it where it was made (targetcli), then try again; nothing was touched" },
         { VHOSTSCSI_ERROR("FabricMissing"),     24, "Load the fabric module: modprobe vhost_scsi" },
         { VHOSTSCSI_ERROR("ConfigfsMissing"),   25, "Mount it: systemctl start sys-kernel-config.mount" },
         { VHOSTSCSI_ERROR("Kernel"),            26, "The kernel refused; the journal has the details: journalctl -k -u vhscsid" },

@@ -25,6 +25,7 @@ static const Verb verbs[] = {
         { "create",     0, 1, OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, verb_create },
         { "set-label",  2, 2, OPTIONS_CHANGE,                                                       verb_set_label },
         { "destroy",    1, 1, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_destroy },
+        { "adopt",      0, 1, OPTIONS_CHANGE | OPTION_ALL,                                          verb_adopt },
         { "add-lun",    2, 2, OPTIONS_CHANGE | OPTIONS_LUN,                                         verb_add_lun },
         { "remove-lun", 2, 2, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_remove_lun },
         { "export",     1, 1, OPTIONS_CHANGE | OPTIONS_LUN | OPTION_TARGET,                         verb_export },
@@ -47,6 +48,7 @@ static const char help_text[] =
         "  create [WWN]                 Make a target; without a WWN, one is generated and printed\n"
         "  set-label WWN LABEL          Give a target a name for people\n"
         "  destroy WWN                  Remove a target and all its LUNs\n"
+        "  adopt WWN                    Take over what somebody else made (targetcli), as it is\n"
         "  add-lun WWN SOURCE           Give a disk to a target; prints the LUN's number\n"
         "  remove-lun WWN LUN           Take a disk away\n"
         "  export DEVICE                create and add-lun in one; prints WWN and LUN\n"
@@ -64,6 +66,7 @@ static const char help_text[] =
         "     --seed=TEXT               create: derive the WWN from this, such as the guest's UUID\n"
         "     --nexus=WWN               create: the nexus, which keys persistent reservations\n"
         "     --if-absent               create: an existing target of ours is fine\n"
+        "     --all                     adopt: every foreign target\n"
         "     --target=WWN              export: to this target\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"

@@ -243,6 +243,7 @@ void daemon_done(Daemon *d) {
         publish_stop(e);
         queue_stop(e);
         sd_bus_flush_close_unref(d->bus);
+        strv_free(e->survey_closely);
         files_free(e->files);
         uevents_free(e->uevents);
         registry_done(&e->registry);

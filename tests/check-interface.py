@@ -17,6 +17,7 @@ MATRIX = {
     ("Manager", "ListTargets"): set(),
     ("Manager", "ListDevices"): set(),
     ("Manager", "Export"): {TARGETS, LUNS, FORCE},
+    ("Manager", "Adopt"): {TARGETS, FORCE},
     ("Manager", "Rescan"): {CONFIG},
     ("Target", "AddLun"): {LUNS, FORCE},
     ("Target", "RemoveLun"): {LUNS, FORCE},
@@ -33,7 +34,7 @@ STANDARD = {
     ("org.freedesktop.DBus.ObjectManager", "GetManagedObjects"),
 }
 # What a handler may do before polkit has answered: read the message, and decide which action to ask for from what everybody may read.
-ASKS = re.compile(r"\b(?:polkit_authorize|probe_before_removal)\(")
+ASKS = re.compile(r"\b(?:polkit_authorize|probe_before_\w+)\(")
 LOOKS = re.compile(r"\b(?!edit_find_target\b)(?:edit|survey|hotplug|store|inventory|request|uevents)_\w+\(")
 
 PREFIX = "org.vhostscsi."

@@ -7,8 +7,8 @@ __vhscsictl_ask() {
 }
 
 __vhscsictl_targets() {
-    # $1: "ours" leaves out what vhscsid does not manage. A label with white space is no good word.
-    __vhscsictl_ask list | awk -v only="$1" 'only == "" || $NF != "foreign" { print $1; if (NF == 6 && $2 != "-") print $2 }'
+    # $1: "ours" leaves out what vhscsid does not manage, "foreign" what it does. A label with white space is no good word.
+    __vhscsictl_ask list | awk -v only="$1" 'only == "" || (only == "foreign") == ($NF == "foreign") { print $1; if (NF == 6 && $2 != "-") print $2 }'
 }
 
 __vhscsictl_luns() {
@@ -24,7 +24,7 @@ _vhscsictl() {
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show status devices monitor create set-label destroy add-lun remove-lun export rescan'
+    local verbs='list show status devices monitor create set-label destroy adopt add-lun remove-lun export rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -66,6 +66,7 @@ _vhscsictl() {
         case $verb in
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
+            adopt) options+=" $change --all" ;;
             destroy|remove-lun) options+=" $change --force" ;;
             add-lun) options+=" $change $lun" ;;
             export) options+=" $change $lun --target" ;;
@@ -78,6 +79,7 @@ _vhscsictl() {
         else
             case $verb:${#words[@]} in
                 show:0) offers=$(__vhscsictl_targets) ;;
+                adopt:0) offers=$(__vhscsictl_targets foreign) ;;
                 destroy:0|set-label:0|add-lun:0|remove-lun:0) offers=$(__vhscsictl_targets ours) ;;
                 remove-lun:1) offers=$(__vhscsictl_luns "${words[0]}") ;;
                 add-lun:1|export:0) offers=$(__vhscsictl_devices) ;;

@@ -17,6 +17,10 @@ function __vhscsictl_devices
     __vhscsictl_ask devices | awk '$4 == "usable" { print $1 "\t" $2; if ($3 != "-") print $3 "\t" $1 }'
 end
 
+function __vhscsictl_foreign_targets
+    __vhscsictl_ask list | awk '$NF == "foreign" { print $1 "\t" $3 }'
+end
+
 # The words after the verb that are no options.
 function __vhscsictl_arguments
     set -l words (commandline -opc)
@@ -70,12 +74,14 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a monitor -d 'Follow what changes'
 complete -c vhscsictl -n __vhscsictl_no_verb -a create -d 'Make a target'
 complete -c vhscsictl -n __vhscsictl_no_verb -a set-label -d 'Give a target a name'
 complete -c vhscsictl -n __vhscsictl_no_verb -a destroy -d 'Remove a target and its LUNs'
+complete -c vhscsictl -n __vhscsictl_no_verb -a adopt -d 'Take over what somebody else made'
 complete -c vhscsictl -n __vhscsictl_no_verb -a add-lun -d 'Give a disk to a target'
 complete -c vhscsictl -n __vhscsictl_no_verb -a remove-lun -d 'Take a disk away'
 complete -c vhscsictl -n __vhscsictl_no_verb -a export -d 'create and add-lun in one'
 complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
 
 complete -c vhscsictl -n '__vhscsictl_at 0 show' -a '(__vhscsictl_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 0 adopt' -a '(__vhscsictl_foreign_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 destroy set-label add-lun remove-lun' -a '(__vhscsictl_our_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 1 remove-lun' -a '(__vhscsictl_luns)'
 complete -c vhscsictl -n '__vhscsictl_at 1 add-lun' -a '(__vhscsictl_devices)'
@@ -91,7 +97,7 @@ complete -c vhscsictl -l no-pager -d 'Use no pager'
 complete -c vhscsictl -l no-legend -d 'Print no titles'
 complete -c vhscsictl -s l -l full -d 'Do not shorten columns'
 
-set -l change '__vhscsictl_verb create set-label destroy add-lun remove-lun export'
+set -l change '__vhscsictl_verb create set-label destroy adopt add-lun remove-lun export'
 complete -c vhscsictl -n $change -l dry-run -d 'Check, change nothing'
 complete -c vhscsictl -n $change -l timeout -x -d 'Give up waiting'
 complete -c vhscsictl -n $change -l if-generation -x -d 'Only if nothing has changed since'
@@ -100,6 +106,7 @@ complete -c vhscsictl -n '__vhscsictl_verb create' -l label -x -d 'Name for peop
 complete -c vhscsictl -n '__vhscsictl_verb create' -l seed -x -d 'Derive the WWN from this'
 complete -c vhscsictl -n '__vhscsictl_verb create' -l nexus -x -d 'The nexus'
 complete -c vhscsictl -n '__vhscsictl_verb create' -l if-absent -d 'An existing target is fine'
+complete -c vhscsictl -n '__vhscsictl_verb adopt' -l all -d 'Every foreign target'
 complete -c vhscsictl -n '__vhscsictl_verb export' -l target -x -a '(__vhscsictl_our_targets)' -d 'To this target'
 set -l lun '__vhscsictl_verb add-lun export'
 complete -c vhscsictl -n $lun -l lun -x -d 'LUN number'

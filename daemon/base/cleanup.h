@@ -54,6 +54,13 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 
+#define SWAP(a, b)                       \
+        do {                             \
+                __auto_type _s = (a);    \
+                (a) = (b);               \
+                (b) = _s;                \
+        } while (false)
+
 static inline int safe_close(int fd) {
         /* errno of the failure that made the caller close must survive. */
         if (fd >= 0) {

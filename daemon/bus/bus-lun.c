@@ -110,7 +110,8 @@ static int get_attributes(sd_bus *bus, const char *path, const char *interface, 
         if (r < 0)
                 return r;
 
-        for (char **a = l->backstore->attributes; a && *a; a++) {
+        /* What a foreign one has is not what anybody wants of us. */
+        for (char **a = l->target->foreign ? NULL : l->backstore->attributes; a && *a; a++) {
                 const char *equals = strchr(*a, '=');
                 _cleanup_free_ char *name = equals ? strndup(*a, (size_t) (equals - *a)) : NULL;
 

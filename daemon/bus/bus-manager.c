@@ -7,8 +7,10 @@
 #include "bus/object-path.h"
 #include "bus/options.h"
 #include "bus/polkit.h"
+#include "bus/probe.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/adopt.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/survey.h"
@@ -316,6 +318,53 @@ static int method_export(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return export_to_new(e, m, device, &o, strempty(wwn), error);
 }
 
+static int method_adopt(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(refusal_done) Refusal refusal = {};
+        _cleanup_free_ char *path = NULL;
+        Target *t = NULL, *adopted;
+        Engine *e = userdata;
+        const char *wwn;
+        EditOptions o;
+        int r, k;
+
+        r = sd_bus_message_read(m, "s", &wwn);
+        if (r >= 0)
+                r = options_read_edit(m, &o, error);
+        if (r < 0)
+                return r;
+
+        r = edit_find_target(e, wwn, &t, &refusal);
+        if (r == -ENOMEM)
+                return r;
+
+        k = probe_before_adoption(e, m, t, &o, error);
+        if (k <= 0)
+                return k < 0 ? k : 1;
+        if (r < 0)
+                return bus_error_set(error, r, &refusal);
+        /* It is what the caller wants already. */
+        if (!t->foreign)
+                return reply_path(m, t->wwn);
+
+        r = object_path_target(t->wwn, &path);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "o", path);
+        if (r < 0)
+                return r;
+
+        r = adopt_target(e, t, &o, &adopted, &refusal);
+        if (r < 0)
+                return bus_error_set(error, r, &refusal);
+        if (o.dry_run)
+                return sd_bus_send(NULL, reply, NULL);
+
+        r = request_new(e, REQUEST_ADOPT_TARGET, m, TAKE_PTR(reply), adopted, o.timeout, NULL);
+        return r < 0 ? r : 1;
+}
+
 /* Everything is looked at again: udev's devices, what is foreign, and whether the kernel has what is wanted. */
 static int method_rescan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Engine *e = userdata;
@@ -357,6 +406,8 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("aa{sv}", devices), method_list_devices,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Export", SD_BUS_ARGS("s", device, "a{sv}", options), SD_BUS_RESULT("o", target, "o", lun), method_export,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Adopt", SD_BUS_ARGS("s", wwn, "a{sv}", options), SD_BUS_RESULT("o", target), method_adopt,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Rescan", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_rescan, SD_BUS_VTABLE_UNPRIVILEGED),
 

@@ -241,7 +241,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("Wwn", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Label", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("State", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("ManagedBy", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("ManagedBy", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PortalGroup", "u", get_portal_group, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Nexus", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         /* Asked for when it is read; a guest that comes or goes tells nobody. */

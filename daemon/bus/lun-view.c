@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <inttypes.h>
-
 #include "bus/lun-view.h"
 
 Device *lun_view_device(Engine *e, const Lun *l) {
@@ -46,7 +44,7 @@ void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
         if (b->place)
                 snprintf(ret->place, sizeof ret->place, "%s", b->place);
         else if (b->name)
-                snprintf(ret->place, sizeof ret->place, "%s_%" PRIu32 "/%s", backstore_plugin(b), b->hba, b->name);
+                backstore_place(b, ret->place);
         else
                 ret->place[0] = 0;
 }

@@ -37,6 +37,35 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
         return o->force || !can_ask(t) ? 1 : hold(e, m, t, o->timeout);
 }
 
+int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error) {
+        Request *request;
+        int r;
+
+        if (request_take_probed(e, m))
+                return 1;
+
+        r = polkit_authorize(m, POLKIT_MANAGE_TARGETS | (o->force ? POLKIT_FORCE : 0), t ? t->wwn : NULL, error);
+        if (r <= 0 || !t || !t->foreign)
+                return r;
+
+        /* Calls that come together share a survey. What an earlier one saw does not count. */
+        for (size_t i = 0; i < t->n_luns; i++)
+                t->luns[i]->backstore->known = false;
+        if (!strv_contains(e->survey_closely, t->wwn)) {
+                r = strv_extend(&e->survey_closely, t->wwn);
+                if (r < 0)
+                        return r;
+        }
+
+        r = request_new(e, REQUEST_SURVEY, m, NULL, NULL, o->timeout, &request);
+        if (r < 0)
+                return r;
+
+        /* One that runs already did not look closely. */
+        request->survey_serial = e->survey_serial + 1;
+        return 0;
+}
+
 /* Get or GetAll of something that Endpoint is among. */
 static bool wants_endpoint(sd_bus_message *m) {
         const char *interface, *property;

@@ -12,3 +12,7 @@ int probe_add(sd_bus *bus, Engine *e);
 /* The first lines of everything that takes something away: authorized, and if not by force, with a fresh Endpoint. 1: go on. 0: the
  * handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for. */
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);
+
+/* The same before a foreign target is adopted: authorized, and with a fresh and close look at it. t NULL: there is none, which only the caller
+ * may be told who is allowed to ask. */
+int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error);

@@ -146,10 +146,13 @@ static void publish_target(Publisher *p, Target *t) {
 
         if (told->state != state)
                 names_add(&names, "State");
+        if (told->foreign != t->foreign)
+                names_add(&names, "ManagedBy");
         if (told->portal_group != t->portal_group)
                 names_add(&names, "PortalGroup");
         if (told->luns != t->membership)
                 names_add(&names, "Luns");
+        told->foreign = t->foreign;
         told->state = state;
         told->endpoint = t->endpoint;
         told->portal_group = t->portal_group;

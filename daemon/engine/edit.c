@@ -10,7 +10,7 @@
 #include "engine/survey.h"
 #include "engine/tombstone.h"
 
-static int check_generation(Engine *e, const EditOptions *o, Refusal *refusal) {
+int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal) {
         if (o->has_generation && o->generation != e->registry.generation)
                 return refuse(refusal, REFUSAL_GENERATION_MISMATCH, "The configuration is at generation %" PRIu64 ", not %" PRIu64 "; look again",
                               e->registry.generation, o->generation);
@@ -116,7 +116,7 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
         int r;
 
         *ret_existing = false;
-        r = check_generation(e, &o->common, refusal);
+        r = edit_check_generation(e, &o->common, refusal);
         if (r >= 0)
                 r = choose_wwn(e, wwn, o, canonical, refusal);
         if (r >= 0)
@@ -171,7 +171,7 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
         bool wanted = t->wanted, force = t->force;
         int r;
 
-        r = check_generation(e, o, refusal);
+        r = edit_check_generation(e, o, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r < 0)
@@ -219,7 +219,7 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
         _cleanup_free_ char *old = NULL;
         int r;
 
-        r = check_generation(e, o, refusal);
+        r = edit_check_generation(e, o, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r >= 0)
@@ -373,7 +373,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
         Lun *l;
         int r;
 
-        r = check_generation(e, &o->common, refusal);
+        r = edit_check_generation(e, &o->common, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r >= 0 && !t->wanted)
@@ -453,7 +453,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         bool wanted = l->wanted, force = l->force;
         int r;
 
-        r = check_generation(e, o, refusal);
+        r = edit_check_generation(e, o, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r < 0)

@@ -48,6 +48,9 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
 int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal);
 int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
 
+/* GenerationMismatch if the caller named another generation than this. */
+int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal);
+
 /* Stores what was changed with EditOptions.later. If it is refused, the caller takes that back in the registry. */
 int edit_store(Engine *e, Target *t, Refusal *refusal);
 

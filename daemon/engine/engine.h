@@ -29,6 +29,7 @@ typedef struct Engine {
         List workers;           /* Worker.link */
         unsigned n_passes;      /* running, without those that hang */
         bool survey_wanted;     /* somebody wants to know what is foreign; queue.c starts it */
+        char **survey_closely;  /* targets of which it shall find out everything; if nothing else is wanted, it looks at these alone */
         void *survey;           /* the worker that surveys, or NULL */
         uint64_t survey_serial; /* counts surveys begun */
         uint64_t survey_done;   /* the last one that ended */

@@ -10,7 +10,7 @@
 #include "engine/foreign.h"
 #include "engine/settle.h"
 #include "engine/worker.h"
-#include "kernel/lio.h"
+#include "kernel/lio-survey.h"
 
 #define SURVEY_THREADS 4U
 /* A target that does not answer for so long is left out; the child is given up. */
@@ -33,6 +33,12 @@ typedef struct Found {
         char place[300];
         char udev_path[520];
         char serial[256];
+        char file[512];
+        dev_t devnum;
+        uint64_t size;
+        bool readonly;
+        bool known, crowded;
+        char attributes[2048];  /* a line each */
 } Found;
 
 typedef struct Survey {
@@ -40,6 +46,7 @@ typedef struct Survey {
         pid_t pid;
         int fd;
         uint64_t serial;
+        bool all;               /* of some targets only otherwise */
         Map *targets;           /* found so far: Target.wwn -> Target, which the map's user owns */
         uint8_t *hbas;          /* iblock numbers that exist */
         size_t n_hbas;
@@ -84,6 +91,23 @@ static void copy(char *to, size_t size, const char *from) {
         snprintf(to, size, "%s", strempty(from));
 }
 
+/* false: there are none, or not enough room. */
+static bool join_lines(char *const *lines, char *to, size_t size) {
+        size_t n = 0;
+
+        for (char *const *l = lines; l && *l; l++) {
+                int k = snprintf(to + n, size - n, "%s\n", *l);
+
+                if (k < 0 || (size_t) k >= size - n) {
+                        to[0] = 0;
+                        return false;
+                }
+                n += (size_t) k;
+        }
+
+        return n > 0;
+}
+
 static void on_found(const LioFound *lio, void *userdata) {
         Found f = { .kind = lio->lun < 0 ? FOUND_TARGET : FOUND_LUN, .portal_group = lio->portal_group };
         Child *c = userdata;
@@ -95,6 +119,12 @@ static void on_found(const LioFound *lio, void *userdata) {
         copy(f.place, sizeof f.place, lio->place);
         copy(f.udev_path, sizeof f.udev_path, lio->udev_path);
         copy(f.serial, sizeof f.serial, lio->serial);
+        copy(f.file, sizeof f.file, lio->info.file);
+        f.devnum = lio->info.devnum;
+        f.size = lio->info.size;
+        f.readonly = lio->info.readonly;
+        f.crowded = lio->crowded;
+        f.known = lio->lun < 0 || join_lines(lio->attributes, f.attributes, sizeof f.attributes);
         tell(c->fd, &f);
 }
 
@@ -124,16 +154,18 @@ static void *survey_thread(void *userdata) {
                 /* The passes look at ours. */
                 t = registry_target(&c->engine->registry, name);
                 if (!t || t->foreign)
-                        (void) lio_survey_target(c->engine->cfs, name, on_found, c);
+                        (void) lio_survey_target(c->engine->cfs, name, strv_contains(c->engine->survey_closely, name), on_found, c);
         }
 }
 
-static void run_child(Engine *e, int fd) {
+static void run_child(Engine *e, int fd, bool all) {
         Child c = { .engine = e, .fd = fd, .lock = PTHREAD_MUTEX_INITIALIZER };
         pthread_t threads[SURVEY_THREADS];
         size_t n = 0;
 
-        if (lio_survey_hbas(e->cfs, on_found_hba, &c) < 0 || lio_list_targets(e->cfs, &c.names) < 0)
+        if (!all)
+                c.names = e->survey_closely;
+        else if (lio_survey_hbas(e->cfs, on_found_hba, &c) < 0 || lio_survey_list(e->cfs, &c.names) < 0)
                 _exit(EXIT_FAILURE);
 
         while (n < ELEMENTSOF(threads) && pthread_create(threads + n, NULL, survey_thread, &c) == 0)
@@ -148,7 +180,7 @@ static void run_child(Engine *e, int fd) {
 
 /* The daemon's side. */
 
-static int take_lun(Target *t, const Found *f) {
+static int take_lun(Target *t, Found *f) {
         _cleanup_(backstore_freep) Backstore *b = NULL;
         Lun *l;
         int r;
@@ -160,8 +192,20 @@ static int take_lun(Target *t, const Found *f) {
         b->place = strdup(f->place);
         b->device = strdup(f->udev_path);
         b->serial = strdup(f->serial);
-        if (!b->place || !b->device || !b->serial)
+        b->file = f->file[0] ? strdup(f->file) : NULL;
+        if (!b->place || !b->device || !b->serial || (f->file[0] && !b->file))
                 return -ENOMEM;
+
+        b->devnum = f->devnum;
+        b->size = f->size;
+        b->readonly = f->readonly;
+        b->known = f->known;
+        b->crowded = f->crowded;
+        for (char *save = NULL, *line = strtok_r(f->attributes, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                r = strv_extend(&b->attributes, line);
+                if (r < 0)
+                        return r;
+        }
 
         l = lun_new(f->number, b);
         if (!l)
@@ -216,6 +260,7 @@ static int take_found(Survey *s, Found *f) {
                 }
         }
 
+        t->several_groups = t->several_groups || f->portal_group != t->portal_group;
         /* Ours have one portal group; of a foreign target with several, the first is told. */
         if (f->kind == FOUND_LUN && f->portal_group == t->portal_group)
                 return take_lun(t, f);
@@ -231,11 +276,27 @@ static bool same(const Target *a, const Target *b) {
                 const Lun *x = a->luns[i], *y = b->luns[i];
 
                 if (x->number != y->number || !streq_ptr(x->backstore->place, y->backstore->place) ||
-                    !streq_ptr(x->backstore->serial, y->backstore->serial) || !streq_ptr(x->backstore->device, y->backstore->device))
+                    !streq_ptr(x->backstore->serial, y->backstore->serial) || x->backstore->readonly != y->backstore->readonly ||
+                    !streq_ptr(x->backstore->device, y->backstore->device))
                         return false;
         }
 
         return true;
+}
+
+/* What nobody was told of, and a second look may see otherwise. */
+static void refresh(Target *known, Target *found) {
+        known->several_groups = found->several_groups;
+        for (size_t i = 0; i < known->n_luns; i++) {
+                Backstore *a = known->luns[i]->backstore, *b = found->luns[i]->backstore;
+
+                a->devnum = b->devnum;
+                a->size = b->size;
+                a->known = b->known;
+                a->crowded = b->crowded;
+                SWAP(a->file, b->file);
+                SWAP(a->attributes, b->attributes);
+        }
 }
 
 /* What was found takes the place of what was known. complete: what was not found is not there. */
@@ -262,8 +323,12 @@ static void apply(Survey *s, bool complete) {
 
         MAP_FOREACH(s->targets, t) {
                 known = registry_target(r, t->wwn);
-                if (known && (!known->foreign || same(known, t)))
+                if (known && !known->foreign)
                         continue;
+                if (known && same(known, t)) {
+                        refresh(known, t);
+                        continue;
+                }
                 if (known)
                         registry_remove_target(r, known);
 
@@ -276,7 +341,7 @@ static void apply(Survey *s, bool complete) {
 static void finish(Survey *s, bool complete) {
         Engine *e = s->engine;
 
-        apply(s, complete);
+        apply(s, complete && s->all);
         e->survey_done = s->serial;
         e->registry.publish_self = true;
         survey_free(s);
@@ -331,7 +396,7 @@ int foreign_start_survey(Engine *e) {
         if (!s)
                 return -ENOMEM;
 
-        *s = (Survey) { .engine = e, .fd = -EBADF, .serial = ++e->survey_serial };
+        *s = (Survey) { .engine = e, .fd = -EBADF, .serial = ++e->survey_serial, .all = e->survey_wanted };
         s->targets = map_new();
         if (!s->targets)
                 return -ENOMEM;
@@ -352,7 +417,7 @@ int foreign_start_survey(Engine *e) {
         if (s->pid < 0)
                 return s->pid;
         if (s->pid == 0) {
-                run_child(e, child_fd);
+                run_child(e, child_fd, s->all);
                 _exit(EXIT_SUCCESS);
         }
 
@@ -363,6 +428,8 @@ int foreign_start_survey(Engine *e) {
                 sd_event_source_unref(reaper);
         }
 
+        e->survey_wanted = false;
+        e->survey_closely = strv_free(e->survey_closely);
         e->survey = TAKE_PTR(s);
         return 0;
 }

@@ -86,7 +86,7 @@ static int is_gone(Pass *p, const LunSeen *seen) {
 
 /* What a look found, in the report's words. */
 static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *report) {
-        bool theirs = plan_backstore_is_theirs(seen);
+        bool theirs = plan_backstore_is_theirs(want, seen);
 
         /* What is somebody else's does not count: nothing will be done about it. */
         report->up = seen->link && !plan_link_is_theirs(want, seen);
@@ -95,6 +95,14 @@ static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *repo
                           (!want->others && seen->hba_dir && !seen->hba_others && !theirs);
         report->devnum = seen->devnum;
         report->diskseq = seen->diskseq;
+        report->marked = seen->enabled && plan_is_marked(seen);
+}
+
+/* Somebody else has brought it up: nothing is to be done, but to remember where it is. */
+static void fill_taken_over(const LunSeen *seen, PassReport *report) {
+        report->up = report->present = report->backstore = report->taken_over = true;
+        report->hba = seen->hba;
+        report->devnum = seen->devnum;
 }
 
 /* What is there when every step of the plan went well: the kernel said so, and a second look at each LUN would double the cost of a
@@ -107,6 +115,7 @@ static void fill_done(const LunWant *want, const LunSeen *before, const Plan *pl
         report->backstore = report->up || (want->others && before->backstore_dir);
         report->devnum = same ? before->devnum : report->up ? want->devnum : 0;
         report->diskseq = same ? before->diskseq : report->up ? want->diskseq : 0;
+        report->marked = report->up && (!before->enabled || plan_is_marked(before));
 }
 
 static void run_lun(Pass *p, const PassLun *l) {
@@ -114,7 +123,7 @@ static void run_lun(Pass *p, const PassLun *l) {
         _cleanup_(lun_seen_done) LunSeen before = {}, after = {};
         _cleanup_(plan_done) Plan plan = {};
         LunWant want = l->want;
-        bool looked;
+        bool looked, over;
         int r;
 
         if (p->only_down && want.wanted) {
@@ -125,6 +134,10 @@ static void run_lun(Pass *p, const PassLun *l) {
 
         r = lio_observe_lun(p->cfs, &want, &before);
         looked = r >= 0;
+        over = looked && plan_can_take_over(&want, &before);
+        /* Without our mark only the kernel knows what became of the disk that is open. */
+        if (looked && want.unmarked && before.enabled && before.devnum != 0 && before.devnum != want.devnum)
+                want.gone = true;
         if (looked && want.gone && before.enabled) {
                 r = is_gone(p, &before);
                 want.gone = r > 0;
@@ -133,7 +146,7 @@ static void run_lun(Pass *p, const PassLun *l) {
         if (r >= 0 && !want.wanted && !want.gone && before.dir && p->attached && !l->force) {
                 report.attached = true;
                 r = -EBUSY;
-        } else if (r >= 0) {
+        } else if (r >= 0 && !over) {
                 r = plan_lun(&want, &before, &plan);
                 report.taken = r == -EADDRINUSE && !before.link;
         }
@@ -149,7 +162,9 @@ static void run_lun(Pass *p, const PassLun *l) {
         if (r < 0 && report.error == 0)
                 report.error = r;
 
-        if (plan.n == 0 && looked)
+        if (over)
+                fill_taken_over(&before, &report);
+        else if (plan.n == 0 && looked)
                 fill_seen(&want, &before, &report);
         else if (r >= 0)
                 fill_done(&want, &before, &plan, &report);

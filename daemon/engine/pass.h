@@ -44,6 +44,9 @@ typedef struct PassReport {
         bool up;                /* PASS_TARGET: group and nexus exist; PASS_LUN: linked */
         bool backstore;         /* PASS_LUN: its directory exists */
         bool attached;          /* PASS_LUN: left alone because a guest is attached; error is -EBUSY */
+        bool marked;            /* PASS_LUN: the backstore bears our mark */
+        bool taken_over;        /* PASS_LUN: somebody else has made what is wanted, under hba below */
+        uint32_t hba;
         bool taken;             /* PASS_LUN: the HBA directory is somebody else's; error is -EADDRINUSE */
         dev_t devnum;           /* PASS_LUN: what the backstore has open, 0: nothing */
         uint64_t diskseq;

@@ -32,11 +32,15 @@ static int on_post(sd_event_source *source, void *userdata) {
         if (e->running)
                 autoexport_sweep(e);
 
-        if (e->survey_wanted && !e->survey) {
-                e->survey_wanted = false;
+        if ((e->survey_wanted || e->survey_closely) && !e->survey) {
                 r = foreign_start_survey(e);
-                if (r < 0)
+                if (r < 0) {
+                        /* Not again and again: who waits for it hears so. */
+                        e->survey_done = ++e->survey_serial;
+                        e->survey_wanted = false;
+                        e->survey_closely = strv_free(e->survey_closely);
                         log_warning_errno(r, "Cannot look for foreign targets");
+                }
         }
 
         LIST_FOREACH(&e->registry.queued, t, Target, queue_link) {
@@ -115,7 +119,7 @@ static bool is_in_hand(const Lun *l) {
 bool queue_is_idle(const Engine *e) {
         const Target *t;
 
-        if (autoexport_is_pending(e) || e->n_passes > 0 || e->survey || e->survey_wanted)
+        if (autoexport_is_pending(e) || e->n_passes > 0 || e->survey || e->survey_wanted || e->survey_closely)
                 return false;
 
         LIST_FOREACH(&e->registry.queued, t, const Target, queue_link)

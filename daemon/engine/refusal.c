@@ -23,6 +23,7 @@ static const char *const names[_REFUSAL_MAX] = {
         [REFUSAL_TIMED_OUT] = VHOSTSCSI_ERROR("TimedOut"),
         [REFUSAL_GENERATION_MISMATCH] = VHOSTSCSI_ERROR("GenerationMismatch"),
         [REFUSAL_CONFIG_CORRUPT] = VHOSTSCSI_ERROR("ConfigCorrupt"),
+        [REFUSAL_IMPORT_REJECTED] = VHOSTSCSI_ERROR("ImportRejected"),
         [REFUSAL_KERNEL] = VHOSTSCSI_ERROR("Kernel"),
         [REFUSAL_STORE_FAILED] = VHOSTSCSI_ERROR("StoreFailed"),
 };

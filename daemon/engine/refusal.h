@@ -24,6 +24,7 @@ typedef enum RefusalKind {
         REFUSAL_TIMED_OUT,              /* the change goes on */
         REFUSAL_GENERATION_MISMATCH,
         REFUSAL_CONFIG_CORRUPT,         /* the target's file is set aside */
+        REFUSAL_IMPORT_REJECTED,        /* what is there cannot be kept as it is */
         REFUSAL_KERNEL,                 /* step, path, value, errno */
         REFUSAL_STORE_FAILED,           /* nothing was changed */
         _REFUSAL_MAX,

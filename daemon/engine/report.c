@@ -85,25 +85,14 @@ static void apply_probe(Engine *e, Target *t, const PassReport *report) {
                 registry_mark_target(&e->registry, t);
 }
 
-/* Somebody took the HBA number that the store had reserved, while we were not there: another number, stored before it is used. */
-static void choose_other_hba(Engine *e, Backstore *b) {
-        uint32_t old = b->hba, hba;
+/* The backstore stands elsewhere from now on, and every LUN on it looks there. */
+static void set_hba(Engine *e, Backstore *b, uint32_t hba, bool fresh) {
         Lun *l;
         int r;
 
-        r = registry_note_foreign_hba(&e->registry, old);
-        if (r >= 0)
-                r = registry_reserve_hba(&e->registry, &hba);
-        if (r < 0) {
-                log_warning_errno(r, "Cannot reserve another HBA number than %" PRIu32, old);
-                return;
-        }
-
-        log_info("core/%s_%" PRIu32 " is somebody else's, using number %" PRIu32 " for %s", backstore_plugin(b), old, hba, b->source);
         b->hba = hba;
-        b->hba_fresh = true;
-        registry_release_hba(&e->registry, old);
-
+        b->hba_fresh = fresh;
+        b->present = true;
         LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
                 r = store_save(e->store, l->target);
                 if (r < 0)
@@ -111,7 +100,48 @@ static void choose_other_hba(Engine *e, Backstore *b) {
                 l->present = true;
                 registry_mark_lun(&e->registry, l);
         }
-        b->present = true;
+        e->registry.generation++;
+        e->registry.publish_self = true;
+}
+
+/* Somebody took the HBA number that the store had reserved, while we were not there: another number, stored before it is used. */
+static int choose_other_hba(Engine *e, Backstore *b) {
+        uint32_t old = b->hba, hba;
+        int r;
+
+        r = registry_note_foreign_hba(&e->registry, old);
+        if (r >= 0)
+                r = registry_reserve_hba(&e->registry, &hba);
+        if (r < 0)
+                return log_warning_errno(r, "Cannot reserve another HBA number than %" PRIu32, old);
+
+        log_info("core/%s_%" PRIu32 " is somebody else's, using number %" PRIu32 " for %s", backstore_plugin(b), old, hba, b->source);
+        set_hba(e, b, hba, true);
+        registry_release_hba(&e->registry, old);
+        return 0;
+}
+
+/* What stands in our LUN's place was made by somebody else and is just what is wanted: ours from now on, as it is. */
+static void take_over(Engine *e, Backstore *b, uint32_t hba) {
+        Backstore *holder = hba != b->hba ? registry_backstore_by_hba(&e->registry, hba) : NULL;
+        uint32_t old = b->hba;
+        int r = 0;
+
+        /* It had reserved the number, and somebody gave that to this one: out of the way first, so that no two share a number in the store. */
+        if (holder)
+                r = choose_other_hba(e, holder);
+        if (r >= 0 && hba != old)
+                r = registry_claim_hba(&e->registry, hba);
+        if (r < 0) {
+                log_warning_errno(r, "Cannot take core/%s_%" PRIu32 " over for %s", backstore_plugin(b), hba, b->source);
+                return;
+        }
+
+        log_info("Somebody else brought %s up as core/%s_%" PRIu32 "/%s; it is ours, as it is", b->source, backstore_plugin(b), hba, b->name);
+        b->unmarked = true;
+        set_hba(e, b, hba, false);
+        if (hba != old)
+                registry_release_hba(&e->registry, old);
 }
 
 static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
@@ -183,7 +213,13 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 hotplug_note(e, l, d);
 
         if (report->taken && l->wanted)
-                choose_other_hba(e, b);
+                (void) choose_other_hba(e, b);
+        if (report->taken_over)
+                take_over(e, b, report->hba);
+        else if (report->marked && b->unmarked) {
+                b->unmarked = false;
+                t->unsaved = true;
+        }
 
         /* A new instance was opened, or an old one let go: the other LUNs on it stand in the same place. */
         if (instance)

@@ -13,6 +13,8 @@ typedef enum RequestKind {
         REQUEST_ADD_LUN,
         REQUEST_REMOVE_LUN,
         REQUEST_PROBE,          /* a question first (Endpoint, or before a removal); the message is handled again after it */
+        REQUEST_SURVEY,         /* a close look at what is foreign first (before Adopt); the message is handled again after it */
+        REQUEST_ADOPT_TARGET,
         REQUEST_RESCAN,
         REQUEST_SET_LABEL,      /* the kernel has no part in it */
         _REQUEST_KIND_MAX,
@@ -28,14 +30,14 @@ typedef struct Request {
         uint32_t lun;           /* ADD_LUN, REMOVE_LUN */
         bool made_target;       /* Export: the target is undone with the LUN */
         bool force;
-        uint64_t survey_serial; /* RESCAN: the survey that will do */
+        uint64_t survey_serial; /* RESCAN, SURVEY: the survey that will do */
         bool undoing;           /* the change failed and is being taken back; then failure is the answer */
         bool begun;             /* PROBE: the pass that answers it runs */
         Refusal failure;
         sd_event_source *timeout;
 } Request;
 
-/* Holds the message for the target (NULL: RESCAN). reply (taken, may be NULL) is sent on success. timeout_usec UINT64_MAX: none. */
+/* Holds the message for the target (NULL: RESCAN, SURVEY). reply (taken, may be NULL) is sent on success. timeout_usec UINT64_MAX: none. */
 int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_message *reply, Target *t, uint64_t timeout_usec, Request **ret);
 Request *request_free(Request *r);                              /* answers with an error if nobody did; returns NULL */
 
@@ -48,5 +50,5 @@ void request_again(Request *r);
 /* Sends what is answered. Called by publish when its signals are out. */
 void request_flush(Engine *e);
 
-/* "A probe was made for this very message": set by request_again() for a PROBE, taken (once) by the handler. */
+/* "What was asked first for this very message is answered": set by request_again() for a PROBE or a SURVEY, taken (once) by the handler. */
 bool request_take_probed(Engine *e, sd_bus_message *message);

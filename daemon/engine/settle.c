@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/adopt.h"
 #include "engine/edit.h"
 #include "engine/queue.h"
 #include "engine/settle.h"
@@ -102,6 +103,33 @@ static void settle_add_lun(Engine *e, Target *t, Request *r) {
                 request_succeed(r);
 }
 
+/* It was all there a moment ago. true: it is not as it was seen, and is left to whoever changes it. */
+static bool settle_adopt(Target *t, Request *r) {
+        const char *code = t->error_code, *text = t->error_text;
+
+        if (t->dirty || t->worker)
+                return false;
+
+        for (size_t i = 0; i < t->n_luns; i++) {
+                const Lun *l = t->luns[i];
+
+                if (lun_is_pending(l))
+                        return false;
+                if (!code && l->error_code) {
+                        code = l->error_code;
+                        text = l->error_text;
+                }
+        }
+
+        if (!code) {
+                request_succeed(r);
+                return false;
+        }
+
+        fail_with(r, refusal_from_short_name(code), text);
+        return true;
+}
+
 static void settle_remove_lun(Engine *e, Target *t, Request *r) {
         Lun *l = target_lun(t, r->lun);
 
@@ -137,6 +165,7 @@ static void settle_gone(Target *t) {
 }
 
 bool settle_target(Engine *e, Target *t) {
+        bool undo = false;
         Request *r;
 
         LIST_FOREACH(&t->requests, r, Request, link)
@@ -157,11 +186,20 @@ bool settle_target(Engine *e, Target *t) {
                         if (r->begun && !t->worker)
                                 request_again(r);
                         break;
+                case REQUEST_ADOPT_TARGET:
+                        undo = settle_adopt(t, r) || undo;
+                        break;
+                case REQUEST_SURVEY:
                 case REQUEST_RESCAN:
                 case REQUEST_SET_LABEL:
                 case _REQUEST_KIND_MAX:
                         break;
                 }
+
+        if (undo) {
+                settle_gone(t);
+                return adopt_undo(e, t) >= 0;
+        }
 
         if (t->foreign || t->wanted || t->present || t->n_luns > 0 || t->worker || t->dirty)
                 return false;
@@ -173,10 +211,14 @@ bool settle_target(Engine *e, Target *t) {
 void settle_rescans(Engine *e) {
         Request *r;
 
-        if (list_is_empty(&e->rescans) || !queue_is_idle(e))
-                return;
+        bool idle = !list_is_empty(&e->rescans) && queue_is_idle(e);
 
-        LIST_FOREACH(&e->rescans, r, Request, link)
-                if (e->survey_done >= r->survey_serial)
+        LIST_FOREACH(&e->rescans, r, Request, link) {
+                if (e->survey_done < r->survey_serial)
+                        continue;
+                if (r->kind == REQUEST_SURVEY)
+                        request_again(r);
+                else if (idle)
                         request_succeed(r);
+        }
 }

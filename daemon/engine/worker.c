@@ -106,6 +106,23 @@ static bool has_others(const Lun *l, const Device *d, bool gone) {
         return false;
 }
 
+/* A backstore that was taken over may have LUNs of targets that were not. */
+static bool has_foreign_others(Engine *e, const Backstore *b) {
+        char place[BACKSTORE_PLACE_SIZE];
+        const Target *t;
+
+        if (!b->unmarked)
+                return false;
+
+        backstore_place(b, place);
+        REGISTRY_FOREACH(&e->registry, t)
+                for (size_t i = 0; t->foreign && i < t->n_luns; i++)
+                        if (streq_ptr(t->luns[i]->backstore->place, place))
+                                return true;
+
+        return false;
+}
+
 /* false: nothing to do for it, now. */
 static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
         const Backstore *b = l->backstore;
@@ -127,8 +144,9 @@ static bool fill_lun(Engine *e, Lun *l, PassLun *ret) {
                         .wwn = l->target->wwn,
                         .number = l->number,
                         .wanted = l->wanted,
-                        .others = has_others(l, d, gone),
+                        .others = has_others(l, d, gone) || has_foreign_others(e, b),
                         .hba = b->hba,
+                        .unmarked = b->unmarked,
                         .fresh = b->hba_fresh,
                         .name = b->name,
                         .serial = b->serial,

@@ -2,18 +2,18 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/errno.h"
 #include "base/parse.h"
+#include "kernel/backstore-info.h"
 #include "kernel/lio.h"
 
 /* Reads core/<plugin>_<N>/<name>/<file>; a file that is not there leaves NULL. */
-static int read_backstore(Cfs *c, const LunWant *want, const char *file, char **ret) {
+static int read_backstore(Cfs *c, const LunWant *want, uint32_t hba, const char *file, char **ret) {
         char path[512];
         int r;
 
-        snprintf(path, sizeof path, "core/%s_%u/%s/%s", plan_plugin(want), want->hba, want->name, file);
+        snprintf(path, sizeof path, "core/%s_%u/%s/%s", plan_plugin(want), hba, want->name, file);
         r = cfs_read(c, path, ret);
         return r == -ENOENT ? 0 : r;
 }
@@ -54,7 +54,7 @@ static int observe_attributes(Cfs *c, const LunWant *want, LunSeen *seen) {
                         int r;
 
                         snprintf(file, sizeof file, "attrib/%.*s", (int) n, *a);
-                        r = read_backstore(c, want, file, &value);
+                        r = read_backstore(c, want, seen->hba, file, &value);
                         if (r < 0)
                                 return r;
                         if (!value)
@@ -70,21 +70,38 @@ static int observe_attributes(Cfs *c, const LunWant *want, LunSeen *seen) {
         return 0;
 }
 
+/* Of one that does not bear our mark, which tells as much. */
+static int observe_open(Cfs *c, const LunWant *want, LunSeen *seen) {
+        _cleanup_(backstore_info_done) BackstoreInfo info = {};
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = read_backstore(c, want, seen->hba, "info", &text);
+        if (r >= 0 && text)
+                r = backstore_info_parse(text, &info);
+        if (r < 0)
+                return r == -EBADMSG ? 0 : r;
+
+        seen->devnum = info.devnum;
+        seen->file = TAKE_PTR(info.file);
+        return 0;
+}
+
 static int observe_backstore(Cfs *c, const LunWant *want, LunSeen *seen) {
         _cleanup_free_ char *enable = NULL, *serial = NULL;
         const char *s;
         int r;
 
-        r = read_backstore(c, want, "enable", &enable);
+        r = read_backstore(c, want, seen->hba, "enable", &enable);
         if (r < 0)
                 return r;
         seen->enabled = enable && !streq(enable, "0");
 
-        r = read_backstore(c, want, "alias", &seen->alias);
+        r = read_backstore(c, want, seen->hba, "alias", &seen->alias);
         if (r < 0)
                 return r;
 
-        r = read_backstore(c, want, "wwn/vpd_unit_serial", &serial);
+        r = read_backstore(c, want, seen->hba, "wwn/vpd_unit_serial", &serial);
         if (r < 0)
                 return r;
         /* drivers/target/target_core_configfs.c, target_wwn_vpd_unit_serial_show() */
@@ -95,10 +112,27 @@ static int observe_backstore(Cfs *c, const LunWant *want, LunSeen *seen) {
                         return -ENOMEM;
         }
 
-        if (seen->enabled)
-                (void) plan_parse_mark(seen->alias, &seen->diskseq, &seen->devnum);
+        if (seen->enabled && !plan_parse_mark(seen->alias, &seen->diskseq, &seen->devnum)) {
+                r = observe_open(c, want, seen);
+                if (r < 0)
+                        return r;
+        }
 
         return observe_attributes(c, want, seen);
+}
+
+/* "core/iblock_3/disk1", disk1 being the wanted name: 3. */
+static bool link_names(const LunWant *want, const char *target, uint32_t *ret_hba) {
+        const char *p = target ? startswith(target, "core/") : NULL, *slash;
+        char number[16];
+
+        p = p ? startswith(p, plan_plugin(want)) : NULL;
+        slash = p && *p == '_' ? strchr(p, '/') : NULL;
+        if (!slash || !streq(slash + 1, want->name) || (size_t) (slash - p) > sizeof number)
+                return false;
+
+        snprintf(number, sizeof number, "%.*s", (int) (slash - p - 1), p + 1);
+        return parse_u32(number, ret_hba) >= 0;
 }
 
 int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
@@ -124,7 +158,10 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
                         return r;
         }
 
-        snprintf(path, sizeof path, "core/%s_%u", plan_plugin(want), want->hba);
+        /* A backstore of the wanted name under another number may be one to take over. */
+        if (!want->wanted || !link_names(want, seen.link_target, &seen.hba))
+                seen.hba = want->hba;
+        snprintf(path, sizeof path, "core/%s_%u", plan_plugin(want), seen.hba);
         r = cfs_list(c, path, true, false, &entries);
         if (r < 0 && r != -ENOENT)
                 return r;
@@ -143,26 +180,27 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {
         return 0;
 }
 
-/* drivers/target/target_core_iblock.c, iblock_show_configfs_dev_params(): "Major: 253 Minor: 3". */
+static int read_info(Cfs *c, const char *path, BackstoreInfo *ret) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = cfs_read(c, path, &text);
+        return r < 0 ? r : backstore_info_parse(text, ret);
+}
+
 static int verify(Cfs *c, const char *info_path, const char *mark) {
+        _cleanup_(backstore_info_done) BackstoreInfo info = {};
         uint64_t meant_diskseq, diskseq;
-        _cleanup_free_ char *info = NULL;
-        unsigned ma, mi;
-        const char *p;
         dev_t meant;
         int r;
 
         if (!plan_parse_mark(mark, &meant_diskseq, &meant))
                 return -EINVAL;
 
-        r = cfs_read(c, info_path, &info);
+        r = read_info(c, info_path, &info);
         if (r < 0)
                 return r;
-
-        p = strstr(info, "Major: ");
-        if (!p || sscanf(p, "Major: %u Minor: %u", &ma, &mi) != 2)
-                return -EBADMSG;
-        if (makedev(ma, mi) != meant)
+        if (info.devnum != meant)
                 return -ESTALE;
 
         /* It is open now, so its number cannot be given to another one any more. */
@@ -278,149 +316,4 @@ int lio_probe_attached(Cfs *c, const char *wwn) {
 
         /* The last LUN directory went between two lines, by somebody else's hand, and the group with it: the next pass makes it anew. */
         return -EAGAIN;
-}
-
-int lio_list_targets(Cfs *c, char ***ret) {
-        _cleanup_(strv_freep) char **all = NULL, **names = NULL;
-        int r;
-
-        r = cfs_list(c, "vhost", true, false, &all);
-        if (r < 0)
-                return r == -ENOENT ? 0 : r;
-
-        /* What the fabric takes for a WWN (facts 1.2); beside them stands discovery_auth, which every fabric has. */
-        for (char **n = all; n && *n; n++)
-                if (strstr(*n, "naa.") || strstr(*n, "fc.") || strstr(*n, "iqn.")) {
-                        r = strv_extend(&names, *n);
-                        if (r < 0)
-                                return r;
-                }
-
-        *ret = TAKE_PTR(names);
-        return 0;
-}
-
-static bool name_number(const char *name, const char *prefix, uint32_t *ret) {
-        const char *s = startswith(name, prefix);
-
-        return s && parse_u32(s, ret) >= 0;
-}
-
-static int survey_lun(Cfs *c, const LioFound *tpg, const char *lun_dir, uint32_t number, lio_found_t found, void *userdata) {
-        _cleanup_free_ char *target = NULL, *udev_path = NULL, *serial = NULL;
-        _cleanup_(strv_freep) char **links = NULL;
-        LioFound f = *tpg;
-        const char *s;
-        int r;
-
-        f.lun = number;
-        r = cfs_list(c, lun_dir, false, true, &links);
-        if (r < 0)
-                return r;
-
-        if (links && links[0]) {
-                _cleanup_free_ char *link = NULL, *udev_path_file = NULL, *serial_file = NULL;
-
-                if (asprintf(&link, "%s/%s", lun_dir, links[0]) < 0)
-                        return -ENOMEM;
-                r = cfs_readlink(c, link, &target);
-                if (r < 0)
-                        return r;
-                if (asprintf(&udev_path_file, "%s/udev_path", target) < 0 || asprintf(&serial_file, "%s/wwn/vpd_unit_serial", target) < 0)
-                        return -ENOMEM;
-
-                f.place = startswith(target, "core/") ?: target;
-                if (cfs_read(c, udev_path_file, &udev_path) >= 0)
-                        f.udev_path = udev_path;
-                if (cfs_read(c, serial_file, &serial) >= 0) {
-                        s = startswith(serial, "T10 VPD Unit Serial Number: ");
-                        f.serial = s;
-                }
-        }
-
-        found(&f, userdata);
-        return 0;
-}
-
-static int survey_portal_group(Cfs *c, const char *wwn, uint32_t tag, lio_found_t found, void *userdata) {
-        _cleanup_(strv_freep) char **luns = NULL;
-        _cleanup_free_ char *nexus = NULL;
-        LioFound f = { .wwn = wwn, .portal_group = tag, .lun = -1 };
-        char path[1024];
-        int r;
-
-        snprintf(path, sizeof path, "vhost/%s/tpgt_%u/nexus", wwn, tag);
-        if (cfs_read(c, path, &nexus) >= 0)
-                f.nexus = nexus;
-        found(&f, userdata);
-
-        snprintf(path, sizeof path, "vhost/%s/tpgt_%u/lun", wwn, tag);
-        r = cfs_list(c, path, true, false, &luns);
-        if (r < 0)
-                return r;
-
-        for (char **l = luns; l && *l; l++) {
-                uint32_t number;
-
-                if (!name_number(*l, "lun_", &number))
-                        continue;
-
-                snprintf(path, sizeof path, "vhost/%s/tpgt_%u/lun/%s", wwn, tag, *l);
-                r = survey_lun(c, &f, path, number, found, userdata);
-                if (r < 0 && r != -ENOENT)
-                        return r;
-        }
-
-        return 0;
-}
-
-int lio_survey_target(Cfs *c, const char *wwn, lio_found_t found, void *userdata) {
-        _cleanup_(strv_freep) char **groups = NULL;
-        bool any = false;
-        char path[512];
-        int r;
-
-        snprintf(path, sizeof path, "vhost/%s", wwn);
-        r = cfs_list(c, path, true, false, &groups);
-        if (r < 0)
-                return r;
-
-        for (char **g = groups; g && *g; g++) {
-                uint32_t tag;
-
-                if (!name_number(*g, "tpgt_", &tag))
-                        continue;
-
-                r = survey_portal_group(c, wwn, tag, found, userdata);
-                if (r < 0 && r != -ENOENT)
-                        return r;
-                any = true;
-        }
-
-        if (!any)
-                found(&(LioFound) { .wwn = wwn, .lun = -1 }, userdata);
-
-        return 0;
-}
-
-int lio_survey_hbas(Cfs *c, lio_found_hba_t found, void *userdata) {
-        _cleanup_(strv_freep) char **hbas = NULL;
-        int r;
-
-        r = cfs_list(c, "core", true, false, &hbas);
-        if (r < 0)
-                return r;
-
-        for (char **h = hbas; h && *h; h++) {
-                char *underscore = strrchr(*h, '_');
-                uint32_t number;
-
-                if (!underscore || parse_u32(underscore + 1, &number) < 0)
-                        continue;
-
-                *underscore = 0;
-                found(*h, number, userdata);
-        }
-
-        return 0;
 }

@@ -18,24 +18,3 @@ int lio_perform(Cfs *c, const Step *s);
 /* Is a guest's driver running on portal group 1? 1, 0, or -ENODATA if there is no LUN directory: then the probe, an rmdir that the kernel
  * must refuse (facts 1.3), would succeed. Only for whoever alone changes the target at that time. */
 int lio_probe_attached(Cfs *c, const char *wwn);
-
-/* Everything that is there, whoever made it. Called for each target, then for each of its LUNs, then for each HBA in core/. */
-typedef struct LioFound {
-        const char *wwn;
-        unsigned portal_group;
-        const char *nexus;              /* may be NULL */
-        int64_t lun;                    /* -1: this tells of the portal group itself */
-        const char *place;              /* of a LUN: iblock_3/disk1; NULL if nothing is linked */
-        const char *udev_path;
-        const char *serial;
-} LioFound;
-
-typedef void (*lio_found_t)(const LioFound *f, void *userdata);
-typedef void (*lio_found_hba_t)(const char *plugin, uint32_t number, void *userdata);
-
-/* The targets' names. */
-int lio_list_targets(Cfs *c, char ***ret);
-/* One target. */
-int lio_survey_target(Cfs *c, const char *wwn, lio_found_t found, void *userdata);
-/* iblock_<N>, fileio_<N>, … */
-int lio_survey_hbas(Cfs *c, lio_found_hba_t found, void *userdata);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
 #include <sha1.h>
 #include <sha2.h>
 
@@ -38,6 +39,7 @@ Backstore *backstore_free(Backstore *b) {
         strv_free(b->attributes);
         free(b->place);
         free(b->device);
+        free(b->file);
         free(b);
         return NULL;
 }
@@ -49,6 +51,10 @@ bool backstore_agrees(const Backstore *a, const Backstore *b) {
 
 bool backstore_is_file(const Backstore *b) {
         return b->source && source_kind(b->source) == SOURCE_FILE;
+}
+
+void backstore_place(const Backstore *b, char ret[static BACKSTORE_PLACE_SIZE]) {
+        snprintf(ret, BACKSTORE_PLACE_SIZE, "%s_%" PRIu32 "/%s", backstore_plugin(b), b->hba, b->name);
 }
 
 const char *backstore_plugin(const Backstore *b) {
@@ -178,21 +184,22 @@ bool backstore_serial_is_valid(const char *serial) {
         return true;
 }
 
+const char *const backstore_attributes[] = {
+        "block_size", "complete_type", "emulate_3pc", "emulate_caw", "emulate_fua_write", "emulate_model_alias", "emulate_pr",
+        "emulate_rest_reord", "emulate_rsoc", "emulate_tas", "emulate_tpu", "emulate_tpws", "emulate_ua_intlck_ctrl", "enforce_pr_isids",
+        "force_pr_aptpl", "is_nonrot", "max_unmap_block_desc_count", "max_unmap_lba_count", "max_write_same_len", "optimal_sectors",
+        "pi_prot_format", "pi_prot_type", "pi_prot_verify", "queue_depth", "submit_type", "unmap_granularity",
+        "unmap_granularity_alignment", "unmap_zeroes_data", NULL
+};
+
 bool backstore_attribute_is_valid(const char *name, const char *value) {
-        static const char *const names[] = {
-                "block_size", "emulate_3pc", "emulate_caw", "emulate_fua_write", "emulate_model_alias", "emulate_pr",
-                "emulate_rest_reord", "emulate_rsoc", "emulate_tas", "emulate_tpu", "emulate_tpws", "emulate_ua_intlck_ctrl",
-                "enforce_pr_isids", "force_pr_aptpl", "is_nonrot", "max_unmap_block_desc_count", "max_unmap_lba_count",
-                "max_write_same_len", "optimal_sectors", "pi_prot_format", "pi_prot_type", "pi_prot_verify", "queue_depth",
-                "submit_type", "complete_type", "unmap_granularity", "unmap_granularity_alignment", "unmap_zeroes_data",
-        };
         uint64_t v;
 
         if (parse_u64(value, &v) < 0)
                 return false;
 
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (streq(names[i], name))
+        for (const char *const *a = backstore_attributes; *a; a++)
+                if (streq(*a, name))
                         return true;
 
         return false;

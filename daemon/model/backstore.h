@@ -22,6 +22,7 @@ typedef struct Backstore {
         char *source;           /* canonical text; NULL for a foreign one */
         char *name;
         char *serial;           /* unit serial */
+        bool unmarked;          /* made by somebody else and taken over: the kernel's object does not bear our mark, until it is made anew */
         uint32_t hba;           /* reserved before the kernel is touched, so that the store proves whose an empty HBA directory is */
         bool hba_fresh;         /* no pass has tried the number yet: a directory of that name is not ours; not stored */
         bool readonly;
@@ -39,9 +40,12 @@ typedef struct Backstore {
         dev_t devnum;           /* what it has open; 0: nothing */
         uint64_t diskseq;       /* instance of that */
 
-        /* Of a foreign one, which has no intent. */
+        /* Of a foreign one, which has no intent, but a serial, devnum, size and readonly as they were seen. */
         char *place;            /* iblock_3/disk1, fileio_1/x, … */
         char *device;           /* its udev_path */
+        char *file;             /* of fileio: what it has open */
+        bool known;             /* a close look was taken: attributes, crowded */
+        bool crowded;           /* its HBA has other backstores, too */
 } Backstore;
 
 Backstore *backstore_new(const char *source);
@@ -53,6 +57,10 @@ bool backstore_agrees(const Backstore *a, const Backstore *b);
 
 /* Notes what guests are shown: the larger size, and an identity if there was none. 1: something is new. identity may be NULL. */
 int backstore_promise(Backstore *b, uint64_t size, const char *identity);
+
+#define BACKSTORE_PLACE_SIZE (sizeof "fileio_4294967295/" + BACKSTORE_NAME_MAX)
+/* Of one of ours: where it stands below core/, iblock_3/disk1. */
+void backstore_place(const Backstore *b, char ret[static BACKSTORE_PLACE_SIZE]);
 
 /* iblock, or fileio. */
 const char *backstore_plugin(const Backstore *b);
@@ -74,5 +82,7 @@ int backstore_guest_wwid(const char *serial, char **ret);
 bool backstore_name_is_valid(const char *name);
 /* Printable ASCII without a comma and without blanks at its ends, at most BACKSTORE_SERIAL_MAX. */
 bool backstore_serial_is_valid(const char *serial);
-/* An attribute that may be written (facts 1.13) with a decimal value. */
+/* The attributes that may be written (facts 1.13), sorted. */
+extern const char *const backstore_attributes[];
+/* One of them, with a decimal value. */
 bool backstore_attribute_is_valid(const char *name, const char *value);

@@ -46,6 +46,7 @@ void lun_seen_done(LunSeen *s) {
         free(s->link_target);
         free(s->serial);
         free(s->alias);
+        free(s->file);
         strv_free(s->attributes);
         *s = (LunSeen) {};
 }
@@ -223,11 +224,30 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
         return r;
 }
 
-bool plan_backstore_is_theirs(const LunSeen *seen) {
+bool plan_is_marked(const LunSeen *seen) {
         uint64_t diskseq;
         dev_t devnum;
 
-        return seen->enabled && !plan_parse_mark(seen->alias, &diskseq, &devnum);
+        return plan_parse_mark(seen->alias, &diskseq, &devnum);
+}
+
+/* By all that its guest can tell, and on what is wanted. */
+static bool is_the_same(const LunWant *want, const LunSeen *seen) {
+        if (!streq_ptr(seen->serial, want->serial))
+                return false;
+
+        return want->file ? streq_ptr(seen->file, want->node) : seen->devnum == want->devnum;
+}
+
+bool plan_backstore_is_theirs(const LunWant *want, const LunSeen *seen) {
+        if (!seen->enabled || plan_is_marked(seen))
+                return false;
+        if (!want->unmarked || seen->hba != want->hba)
+                return true;
+
+        /* What is open may be all that is left of a disk that is gone; otherwise it must be the wanted one. A name like /dev/sdb in somebody's
+         * file may have come to mean another disk since we took the backstore over. */
+        return want->usable && !want->gone ? !is_the_same(want, seen) : !streq_ptr(seen->serial, want->serial);
 }
 
 bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
@@ -237,12 +257,24 @@ bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
                 return false;
 
         return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name) < 0 || !streq_ptr(seen->link_target, place) ||
-               plan_backstore_is_theirs(seen);
+               plan_backstore_is_theirs(want, seen);
+}
+
+bool plan_can_take_over(const LunWant *want, const LunSeen *seen) {
+        _cleanup_free_ char *place = NULL;
+
+        if (!want->wanted || !want->usable || !seen->link || !seen->enabled || plan_is_marked(seen))
+                return false;
+        if (want->unmarked && seen->hba == want->hba)
+                return false;           /* that was done */
+
+        return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), seen->hba, want->name) >= 0 && streq_ptr(seen->link_target, place) &&
+               is_the_same(want, seen);
 }
 
 /* What is somebody else's stays; the rest is ours to take away, whatever stands beside it. */
 static int plan_lun_down(const LunWant *want, const LunSeen *seen, Plan *p) {
-        bool keep_lun = plan_link_is_theirs(want, seen), keep_backstore = want->others || plan_backstore_is_theirs(seen);
+        bool keep_lun = plan_link_is_theirs(want, seen), keep_backstore = want->others || plan_backstore_is_theirs(want, seen);
         int r = 0;
 
         if (seen->link && !keep_lun)
@@ -281,7 +313,7 @@ int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
 
         /* The store says what we wanted, not that nobody came before us: a link to another backstore is somebody else's, and so is an
          * enabled backstore of our name without our mark. */
-        if (want->wanted && (plan_link_is_theirs(want, seen) || plan_backstore_is_theirs(seen) ||
+        if (want->wanted && (plan_link_is_theirs(want, seen) || plan_backstore_is_theirs(want, seen) ||
                              (seen->hba_others && !seen->backstore_dir)))
                 return -EADDRINUSE;
 

@@ -57,6 +57,7 @@ typedef struct LunWant {
         bool wanted;
         bool others;            /* the backstore must stay for another LUN: one that is linked, or (if this one is not wanted) wanted */
         uint32_t hba;
+        bool unmarked;          /* the backstore was taken over: it is ours without our mark, if its serial and what it has open are right */
         bool fresh;             /* nobody of us has made the HBA's directory: if it is there, it is somebody else's */
         const char *name;
         const char *serial;
@@ -77,14 +78,16 @@ typedef struct LunSeen {
         bool dir;               /* lun_<number> */
         char *link;             /* name of the link in it, NULL: none */
         char *link_target;      /* relative to the root */
+        uint32_t hba;           /* of the backstore that was looked at: LunWant's, or that of one with the wanted name that the LUN is linked to */
         bool hba_dir;
         bool hba_others;        /* something else than our backstore is in it, or it is another's altogether */
         bool backstore_dir;
         bool enabled;
         char *serial;
         char *alias;
-        dev_t devnum;           /* what it has open */
-        uint64_t diskseq;       /* from our mark in alias */
+        dev_t devnum;           /* what it has open, by our mark in alias, or (without one) by the kernel */
+        uint64_t diskseq;       /* from our mark in alias; 0: not known */
+        char *file;             /* what it has open, if that is a file and there is no mark */
         char **attributes;      /* those of LunWant, as they are */
 } LunSeen;
 
@@ -103,12 +106,19 @@ int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p);
 
 /* What stands in the LUN's places and is not ours: nothing of it is touched, up or down. */
 bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen);
-bool plan_backstore_is_theirs(const LunSeen *seen);
+bool plan_backstore_is_theirs(const LunWant *want, const LunSeen *seen);
+
+/* The wanted LUN is up, and it was somebody else who made it (targetctl, from a file that holds our targets as well): the same disk under the same
+ * name with the same serial. Nothing is left to do but to take it over: its HBA is seen->hba from then on, and it is unmarked. */
+bool plan_can_take_over(const LunWant *want, const LunSeen *seen);
 
 /* The text that is written to a backstore's alias: who made it, and of which device instance. */
 int plan_mark(uint64_t diskseq, dev_t devnum, char **ret);
 /* Reads it. false: not ours. */
 bool plan_parse_mark(const char *alias, uint64_t *ret_diskseq, dev_t *ret_devnum);
+
+/* Of an enabled backstore. */
+bool plan_is_marked(const LunSeen *seen);
 
 /* Attributes that we set on every backstore unless the admin says otherwise: XCOPY off, which would reach other backstores by their NAA
  * (CVE-2020-28374, facts 1.13); and the backstore's name as the model that the guest sees, as targetcli has it (facts 1.9). */

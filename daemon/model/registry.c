@@ -102,12 +102,36 @@ int registry_reserve_hba(Registry *r, uint32_t *ret) {
         return 0;
 }
 
+int registry_claim_hba(Registry *r, uint32_t hba) {
+        int k;
+
+        if (registry_hba_is_ours(r, hba))
+                return -EEXIST;
+
+        k = hba_set(r, hba, HBA_OURS);
+        if (k >= 0)
+                r->hbas[hba] &= (uint8_t) ~HBA_FOREIGN;
+
+        return k;
+}
+
 void registry_release_hba(Registry *r, uint32_t hba) {
         hba_clear(r, hba, HBA_OURS);
 }
 
 bool registry_hba_is_ours(const Registry *r, uint32_t hba) {
         return hba < r->n_hbas && r->hbas[hba] & HBA_OURS;
+}
+
+Backstore *registry_backstore_by_hba(const Registry *r, uint32_t hba) {
+        Backstore *b;
+
+        if (registry_hba_is_ours(r, hba))
+                MAP_FOREACH(r->backstores, b)
+                        if (b->hba == hba)
+                                return b;
+
+        return NULL;
 }
 
 int registry_note_foreign_hba(Registry *r, uint32_t hba) {

@@ -47,8 +47,11 @@ bool registry_has_backstore_name(const Registry *r, const char *name);
 
 /* HBA numbers: core/iblock_<N>. */
 int registry_reserve_hba(Registry *r, uint32_t *ret);           /* the lowest that nobody has */
+/* One that somebody else used until now. -EEXIST: it is ours already. */
+int registry_claim_hba(Registry *r, uint32_t hba);
 void registry_release_hba(Registry *r, uint32_t hba);
 bool registry_hba_is_ours(const Registry *r, uint32_t hba);
+Backstore *registry_backstore_by_hba(const Registry *r, uint32_t hba);  /* of ours, or NULL; looks at all of them */
 int registry_note_foreign_hba(Registry *r, uint32_t hba);
 void registry_forget_foreign_hbas(Registry *r);
 

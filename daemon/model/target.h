@@ -26,6 +26,7 @@ typedef enum TargetEndpoint {
 
 typedef struct TargetPublished {
         bool exists;
+        bool foreign;
         TargetState state;
         TargetEndpoint endpoint;
         uint32_t portal_group;
@@ -53,6 +54,7 @@ struct Target {
         bool foreign;
         uint32_t portal_group;
         char *seen_nexus;       /* of a foreign one; may be NULL */
+        bool several_groups;    /* of a foreign one: portal_group is but the first */
 
         /* Observed. */
         bool present;           /* its directory exists, or may exist */

@@ -11,7 +11,7 @@
 static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
 static const char *const lun_keys[] = {
         "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", "size", "identity",
-        "mount", NULL
+        "mount", "unmarked", NULL
 };
 
 /* Only what goes may go by force: kept beside what is wanted, it would take a disk from a guest at some later removal. */
@@ -157,8 +157,8 @@ static int parse_lun(Json *o, Target *t, Known *known, char **ret_why) {
         made->serial = strdup(serial);
         if (!made->name || !made->serial)
                 return -ENOMEM;
-        if (json_get_boolean(o, "readonly", &made->readonly) < 0)
-                return text_refuse(ret_why, "LUN %" PRIu32 ": readonly is no boolean", number);
+        if (json_get_boolean(o, "readonly", &made->readonly) < 0 || json_get_boolean(o, "unmarked", &made->unmarked) < 0)
+                return text_refuse(ret_why, "LUN %" PRIu32 ": readonly or unmarked is no boolean", number);
         r = parse_attributes(o, made, ret_why);
         if (r >= 0)
                 r = parse_promise(o, made, ret_why);
@@ -319,6 +319,8 @@ static int format_lun(const Lun *l, Json **ret) {
         if (!l->wanted && l->force)
                 JSON_ADD(r, o, "force", json_object_new_boolean(true));
 
+        if (b->unmarked)
+                JSON_ADD(r, o, "unmarked", json_object_new_boolean(true));
         if (b->size > 0)
                 JSON_ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
         if (b->identity)

@@ -330,7 +330,7 @@ class Interface(BusTest):
 
     def test_policy_names_members(self) -> None:
         with self.refused(DENIED):
-            self.call(PATH, MANAGER, "Adopt", "sa{sv}", WWN, {})
+            self.call(PATH, MANAGER, "Acquire", "ssa{sv}", WWN, "me", {})
         with self.refused(DENIED):
             self.call(PATH, f"{NAME}.Secret", "Do")
 

@@ -386,6 +386,29 @@ class TestChange(Case):
         self.run_ctl('export', '/dev/x', '--target=NAA.5001405BBBBBBBBB')
         self.assert_call(self.mock.calls[-2], '/org/vhostscsi', MANAGER, 'Export', 'sa{sv}', ['/dev/x', {'target': 'NAA.5001405BBBBBBBBB'}])
 
+    def test_adopt(self):
+        self.mock.answer('Adopt', 'o', target_path(B))
+        self.assertEqual(self.run_ctl('adopt', 'NAA.5001405BBBBBBBBB'), f'{B}\n')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Adopt', 'sa{sv}', ['NAA.5001405BBBBBBBBB', {}])
+        self.run_ctl('adopt', B, '--dry-run', '--if-generation=7')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Adopt', 'sa{sv}', [B, {'dry-run': True, 'if-generation': 7}])
+        for words in ((), ('--all', B), (A, B)):
+            self.run_ctl('adopt', *words, status=2)
+        self.mock.refuse('Adopt', ERROR + 'ImportRejected', 'LUN 3 stands on rd_mcp_0/x')
+        self.run_ctl('adopt', B, status=23)
+        self.assertIn('LUN 3 stands on rd_mcp_0/x', self.stderr)
+
+    def test_adopt_all(self):
+        foreign = [t['wwn'] for t in json.loads(self.run_ctl('list', '--json=short')) if t['managed_by'] == 'foreign']
+        self.assertTrue(foreign)
+        self.mock.answer('Adopt', 'o', target_path(foreign[0]))
+        self.assertEqual(self.run_ctl('adopt', '--all').split(), foreign)
+        self.assertEqual([c['args'][0] for c in self.mock.calls if c['member'] == 'Adopt'], foreign)
+        self.mock.refuse('Adopt', ERROR + 'ImportRejected', 'no')
+        results = json.loads(self.run_ctl('adopt', '--all', '--json=short', status=23))
+        self.assertEqual([(r['wwn'], r['status']) for r in results], [(w, 23) for w in foreign])
+        self.assertIn(f'adopt {foreign[0]}: no', self.stderr)
+
     def test_rescan(self):
         self.mock.answer('Rescan')
         self.run_ctl('rescan')
@@ -460,7 +483,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 12)
+        self.assertEqual(len(verbs), 13)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:

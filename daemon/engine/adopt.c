@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "engine/adopt.h"
+#include "engine/files.h"
+#include "engine/hotplug.h"
+#include "engine/survey.h"
+#include "engine/tombstone.h"
+#include "model/plan.h"
+#include "model/source.h"
+
+/* What the kernel sets when nobody asks for something else (DA_… in include/target/target_core_base.h). Those that are not here it takes from the
+ * device. */
+static const char *const kernel_defaults[] = {
+        "complete_type=0", "emulate_3pc=1", "emulate_caw=1", "emulate_fua_write=1", "emulate_model_alias=0", "emulate_pr=1", "emulate_rest_reord=0",
+        "emulate_rsoc=1", "emulate_tas=1", "emulate_tpu=0", "emulate_tpws=0", "emulate_ua_intlck_ctrl=0", "enforce_pr_isids=1", "force_pr_aptpl=0",
+        "pi_prot_format=0", "pi_prot_type=0", "pi_prot_verify=0", "submit_type=0", NULL
+};
+
+static bool contains(const char *const *list, const char *s) {
+        for (; *list; list++)
+                if (streq(*list, s))
+                        return true;
+
+        return false;
+}
+
+/* "name=" of it is in the list. */
+static bool names(const char *const *list, const char *attribute) {
+        size_t n = strcspn(attribute, "=") + 1;
+
+        for (; *list; list++)
+                if (strncmp(*list, attribute, n) == 0)
+                        return true;
+
+        return false;
+}
+
+/* Would it be just so if a pass made the backstore anew, and nobody had asked for it? */
+static bool goes_without_saying(const char *attribute, const Device *d) {
+        const char *value;
+
+        if (names(plan_default_attributes, attribute))
+                return contains(plan_default_attributes, attribute);
+
+        value = startswith(attribute, "block_size=");
+        if (value) {
+                uint32_t size;
+
+                return parse_u32(value, &size) >= 0 && size == (d->kind == DEVICE_FILE ? 512 : d->block_size);
+        }
+
+        return contains(kernel_defaults, attribute);
+}
+
+static int keep_attributes(const Backstore *seen, const Device *d, Backstore *b) {
+        for (char **a = seen->attributes; a && *a; a++) {
+                int r;
+
+                if (goes_without_saying(*a, d))
+                        continue;
+
+                r = strv_extend(&b->attributes, *a);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+/* "iblock_3/disk1" */
+static int parse_place(const Lun *l, uint32_t *ret_hba, const char **ret_name, Refusal *refusal) {
+        const Backstore *b = l->backstore;
+        const char *p = startswith(b->place, b->file ? "fileio_" : "iblock_"), *slash = strchr(b->place, '/');
+        _cleanup_free_ char *number = NULL;
+
+        if (!p || !slash || slash < p)
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " stands on %s: this service keeps block devices and files only", l->number,
+                              b->place);
+
+        number = strndup(p, (size_t) (slash - p));
+        if (!number)
+                return -ENOMEM;
+        if (parse_u32(number, ret_hba) < 0 || *ret_hba > BACKSTORE_HBA_MAX || !backstore_name_is_valid(slash + 1))
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " stands on %s, whose name or number this service could not give it again",
+                              l->number, b->place);
+
+        *ret_name = slash + 1;
+        return 0;
+}
+
+/* What /dev/sdb or dm-3 is now: the kernel's number of what is open decides, and not what somebody once called it. */
+static int find_device(Engine *e, const Lun *l, char **ret_source, const Device **ret, Refusal *refusal) {
+        const Backstore *b = l->backstore;
+        _cleanup_free_ char *file = NULL;
+        Device *d, *named = NULL;
+        const char *source;
+
+        if (b->file) {
+                if (asprintf(&file, "file=%s", b->file) < 0)
+                        return -ENOMEM;
+                return survey_resolve(e, file, ret_source, ret, refusal);
+        }
+
+        d = b->devnum != 0 ? inventory_by_devnum(e->inventory, b->devnum) : NULL;
+        if (!d)
+                return refuse(refusal, REFUSAL_DEVICE_NOT_FOUND, "The device under LUN %" PRIu32 " (%s) is not there any more", l->number, strempty(b->device));
+
+        /* Its best name may mean a map, or one of several paths: then it is the place that tells which one is open. */
+        source = inventory_resolve(e->inventory, d->identity, &named) >= 0 && named == d ? d->identity : device_key(d, "by-path");
+        if (!source)
+                return refuse(refusal, REFUSAL_DEVICE_IS_PATH_MEMBER, "LUN %" PRIu32 " stands on %s, one of several paths to %s that nothing tells apart",
+                              l->number, d->node, d->identity);
+
+        *ret_source = strdup(source);
+        if (!*ret_source)
+                return -ENOMEM;
+        *ret = d;
+        return 0;
+}
+
+/* Before anybody asks which device it is. */
+static int check_lun(const Lun *l, uint32_t *ret_hba, const char **ret_name, Refusal *refusal) {
+        const Backstore *b = l->backstore;
+        int r;
+
+        if (!l->linked)
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "lun_%" PRIu32 " has no backstore; remove it where it was made", l->number);
+        if (l->number > LUN_NUMBER_MAX)
+                return refuse(refusal, REFUSAL_LUN_OUT_OF_RANGE, "LUN %" PRIu32 ": numbers go from 0 to %d", l->number, LUN_NUMBER_MAX);
+        if (!b->known)
+                return refuse(refusal, REFUSAL_NOT_READY, "LUN %" PRIu32 " could not be looked at: the kernel waits for its I/O", l->number);
+
+        r = parse_place(l, ret_hba, ret_name, refusal);
+        if (r < 0)
+                return r;
+        if (b->crowded)
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " stands on %s, whose HBA has other backstores", l->number, b->place);
+        if (!backstore_serial_is_valid(strempty(b->serial)))
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " has no unit serial that could be given to it again", l->number);
+
+        return 0;
+}
+
+static int make_backstore(const Backstore *seen, const char *source, const Device *d, uint32_t hba, const char *name, Backstore **ret) {
+        _cleanup_(backstore_freep) Backstore *b = NULL;
+        int r;
+
+        b = backstore_new(source);
+        if (!b)
+                return -ENOMEM;
+
+        b->hba = hba;
+        b->name = strdup(name);
+        b->serial = strdup(seen->serial);
+        if (!b->name || !b->serial)
+                return -ENOMEM;
+
+        b->unmarked = b->present = true;
+        b->readonly = seen->readonly;
+        b->devnum = seen->devnum;
+        b->size = seen->file ? seen->size : d->size;
+        r = keep_attributes(seen, d, b);
+        if (r >= 0 && seen->file)
+                r = files_promise(b, d);
+        if (r >= 0 && source_kind(source) == SOURCE_BY_PATH)
+                r = free_and_strdup(&b->identity, d->identity);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(b);
+        return 0;
+}
+
+/* Two LUNs on one backstore, of this target or of another. */
+static Backstore *find_backstore(const Target *t, const char *source) {
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (streq(t->luns[i]->backstore->source, source))
+                        return t->luns[i]->backstore;
+
+        return NULL;
+}
+
+static int adopt_lun(Engine *e, const Lun *seen, Target *t, Refusal *refusal) {
+        _cleanup_(backstore_freep) Backstore *made = NULL;
+        _cleanup_free_ char *source = NULL;
+        const Device *d = NULL;
+        Backstore *b, *known;
+        const char *name;
+        uint32_t hba;
+        Lun *l;
+        int r;
+
+        r = check_lun(seen, &hba, &name, refusal);
+        if (r >= 0)
+                r = find_device(e, seen, &source, &d, refusal);
+        if (r >= 0)
+                r = make_backstore(seen->backstore, source, d, hba, name, &made);
+        if (r < 0)
+                return r;
+
+        known = survey_backstore(e, source, source_kind(source) == SOURCE_BY_PATH ? NULL : d);
+        if (known && (!streq(known->source, source) || !backstore_agrees(known, made)))
+                return refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 ": %s is exported by this service under another name, serial or number",
+                              seen->number, source);
+
+        b = find_backstore(t, source);
+        l = lun_new(seen->number, b ?: made);
+        if (!l)
+                return -ENOMEM;
+        if (!b)
+                TAKE_PTR(made);
+
+        l->origin = LUN_ADOPTED;
+        l->present = l->linked = true;
+        r = target_add_lun(t, l);
+        if (r < 0)
+                lun_free(l);
+
+        return r;
+}
+
+static int check_target(const Target *t, char ret_nexus[static WWN_SIZE], Refusal *refusal) {
+        char canonical[WWN_SIZE];
+
+        if (wwn_parse(t->wwn, canonical) < 0 || !streq(t->wwn, canonical))
+                return refuse(refusal, REFUSAL_INVALID_WWN, "A target of the name %s cannot be kept: a WWN is naa. and 16 lower-case hexadecimal digits",
+                              t->wwn);
+        if (t->several_groups || t->portal_group != 1)
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "Target %s has other portal groups than the first; this service keeps one, number 1", t->wwn);
+
+        if (isempty(t->seen_nexus))
+                return wwn_generate(ret_nexus);
+        if (wwn_parse(t->seen_nexus, ret_nexus) < 0 || !streq(t->seen_nexus, ret_nexus))
+                return refuse(refusal, REFUSAL_IMPORT_REJECTED, "Target %s has the nexus %s, which is no WWN that could be given to it again", t->wwn,
+                              t->seen_nexus);
+
+        return 0;
+}
+
+/* Everything but t itself is what it was if this fails. */
+static int take_place(Engine *e, Target *t, Target *n, Refusal *refusal) {
+        uint32_t number;
+        int r;
+
+        r = store_save(e->store, n);
+        if (r < 0)
+                return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", n->wwn, strerror(-r));
+
+        /* One object on the bus, which has become ours; its LUNs are others, for what never changes in a LUN does here. */
+        n->published = t->published;
+        t->published = (TargetPublished) {};
+        n->endpoint = t->endpoint;
+        registry_remove_target(&e->registry, t);
+        r = registry_add_target(&e->registry, n, &number);
+        if (r < 0) {
+                /* It is foreign again, which the next survey finds. */
+                (void) store_remove(e->store, n->wwn);
+                e->survey_wanted = true;
+                return r == -ENOMEM ? r : refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 ": its number in core/ is taken", number);
+        }
+
+        e->registry.generation++;
+        e->registry.publish_self = true;
+        return 0;
+}
+
+int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refusal *refusal) {
+        _cleanup_(target_freep) Target *n = NULL;
+        char nexus[WWN_SIZE];
+        int r;
+
+        r = edit_check_generation(e, o, refusal);
+        if (r >= 0 && strv_contains(e->registry.bad, t->wwn))
+                r = refuse(refusal, REFUSAL_CONFIG_CORRUPT, "The file of target %s cannot be used; see the service's log", t->wwn);
+        if (r >= 0)
+                r = check_target(t, nexus, refusal);
+        if (r < 0)
+                return r;
+
+        n = target_new(t->wwn);
+        if (!n)
+                return -ENOMEM;
+
+        memcpy(n->nexus, nexus, sizeof nexus);
+        n->present = true;
+        n->up = !isempty(t->seen_nexus);
+        hotplug_flush(e);
+        for (size_t i = 0; r >= 0 && i < t->n_luns; i++)
+                r = adopt_lun(e, t->luns[i], n, refusal);
+        if (r < 0)
+                return r;
+
+        if (o->dry_run) {
+                *ret = NULL;
+                return 0;
+        }
+
+        r = take_place(e, t, n, refusal);
+        if (r < 0)
+                return r;
+
+        n->revived = tombstone_clear(e, n->wwn);
+        for (size_t i = 0; i < n->n_luns; i++) {
+                n->luns[i]->revived = tombstone_clear_source(e, n->luns[i]->backstore->source);
+                registry_mark_lun(&e->registry, n->luns[i]);
+        }
+        registry_mark_target(&e->registry, n);
+        *ret = TAKE_PTR(n);
+        return 0;
+}
+
+int adopt_undo(Engine *e, Target *t) {
+        int r;
+
+        r = store_remove(e->store, t->wwn);
+        if (r < 0)
+                return log_warning_errno(r, "Cannot remove the file of target %s, which stays ours", t->wwn);
+
+        if (t->revived)
+                tombstone_restore(e, t->wwn);
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (t->luns[i]->revived)
+                        tombstone_restore(e, t->luns[i]->backstore->source);
+
+        e->registry.generation++;
+        registry_remove_target(&e->registry, t);
+        e->survey_wanted = true;
+        return 0;
+}
