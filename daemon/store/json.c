@@ -2,6 +2,7 @@
 #include <limits.h>
 
 #include "base/map.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "store/json.h"
 
@@ -18,7 +19,8 @@ static size_t skip_string(const char *text, size_t size, size_t i) {
         return i;
 }
 
-/* Before json-c allocates anything. Up to the first thing that is wrong, at which it stops, it sees the same strings as we do. */
+/* Before json-c allocates anything. Up to the first thing that is wrong, at which it stops, it sees the same strings as we do: for that, a key
+ * must not stand in single quotes, which json-c takes even when it is strict. */
 static int check_amount(const char *text, size_t size, const JsonLimits *limits, char **ret_why) {
         size_t containers = 0, values = 1;
 
@@ -29,6 +31,8 @@ static int check_amount(const char *text, size_t size, const JsonLimits *limits,
                         containers++;
                 else if (text[i] == ',')
                         values++;
+                else if (text[i] == '\'')
+                        return text_refuse(ret_why, "not JSON: a single quote at byte %zu", i);
 
         if (containers > limits->containers) {
                 text_refuse(ret_why, "more than %zu objects and arrays", limits->containers);
@@ -237,11 +241,71 @@ int json_get_u32(Json *o, const char *key, uint32_t *ret) {
         return 0;
 }
 
+bool json_is_empty(Json *v) {
+        switch (json_object_get_type(v)) {
+        case json_type_null:
+                return true;
+        case json_type_boolean:
+                return !json_object_get_boolean(v);
+        case json_type_string:
+                return json_object_get_string_len(v) == 0;
+        case json_type_array:
+                return json_object_array_length(v) == 0;
+        case json_type_object:
+                return json_object_object_length(v) == 0;
+        case json_type_int:
+        case json_type_double:
+                return false;
+        }
+
+        return false;
+}
+
+int json_to_number(Json *v, uint64_t *ret) {
+        switch (json_object_get_type(v)) {
+        case json_type_boolean:
+                *ret = json_object_get_boolean(v);
+                return 0;
+        case json_type_int:
+                if (json_object_get_int64(v) < 0)
+                        return -EINVAL;
+                *ret = json_object_get_uint64(v);
+                return 0;
+        case json_type_string:
+                if (strlen(json_object_get_string(v)) != (size_t) json_object_get_string_len(v))
+                        return -EINVAL;
+                return parse_u64(json_object_get_string(v), ret);
+        case json_type_null:
+        case json_type_double:
+        case json_type_object:
+        case json_type_array:
+                return -EINVAL;
+        }
+
+        return -EINVAL;
+}
+
+size_t json_count(Json *array) {
+        return array ? json_object_array_length(array) : 0;
+}
+
 int json_add(Json *o, const char *key, Json *v) {
         if (!v)
                 return -ENOMEM;
 
         if (json_object_object_add(o, key, v) < 0) {
+                json_object_put(v);
+                return -ENOMEM;
+        }
+
+        return 0;
+}
+
+int json_append(Json *array, Json *v) {
+        if (!v)
+                return -ENOMEM;
+
+        if (json_object_array_add(array, v) < 0) {
                 json_object_put(v);
                 return -ENOMEM;
         }

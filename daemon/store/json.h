@@ -28,12 +28,26 @@ typedef struct JsonLimits {
  * *ret_why gets an allocated sentence. Time and memory are linear in size. */
 int json_read(const char *text, size_t size, const JsonLimits *limits, Json **ret, char **ret_why);
 
+/* In the order of the text; of a key that is there twice, the place of the first and the value of the last. */
+#define JSON_FOREACH(o, key, v)                                                                                                 \
+        for (struct json_object_iterator _i = json_object_iter_begin(o), _end = json_object_iter_end(o);                        \
+             !json_object_iter_equal(&_i, &_end) &&                                                                             \
+             ((key) = json_object_iter_peek_name(&_i), (v) = json_object_iter_peek_value(&_i), true);                           \
+             json_object_iter_next(&_i))
+
 /* A string without NUL bytes, or NULL. */
 const char *json_get_string(Json *o, const char *key);
 /* Absent: the value that is there already. -EINVAL: no boolean. */
 int json_get_boolean(Json *o, const char *key, bool *ret);
 /* -EINVAL: absent, no integer, or out of range; UINT32_MAX itself is out of range, for it stands for none. */
 int json_get_u32(Json *o, const char *key, uint32_t *ret);
+
+/* null, false, "", [] and {}: says no more than if it were not there. */
+bool json_is_empty(Json *v);
+/* For files of people who write numbers in other ways: an integer, its decimal text, or a boolean. -EINVAL, -ERANGE. */
+int json_to_number(Json *v, uint64_t *ret);
+/* How many are in it; NULL: none. */
+size_t json_count(Json *array);
 
 /* Adds v, which is ours, to o; NULL is a failed allocation. */
 int json_add(Json *o, const char *key, Json *v);
@@ -43,6 +57,9 @@ int json_add(Json *o, const char *key, Json *v);
                 if ((r) >= 0)                           \
                         (r) = json_add(__VA_ARGS__);    \
         } while (false)
+
+/* The same at the end of an array. */
+int json_append(Json *array, Json *v);
 
 /* As text with a newline at its end; flags are json-c's. */
 int json_write(Json *o, int flags, char **ret, size_t *ret_size);
