@@ -133,6 +133,13 @@ void *map_remove(Map *m, const char *key) {
         return v;
 }
 
+void map_replace(Map *m, const char *key, void *value) {
+        Entry *e = find(m, key);
+
+        assert(e);
+        *e = (Entry) { .key = key, .value = value };
+}
+
 size_t map_size(const Map *m) {
         return m->used;
 }

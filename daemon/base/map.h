@@ -18,6 +18,8 @@ DEFINE_CLEANUP(Map *, map_free);
 void *map_get(const Map *m, const char *key);
 int map_put(Map *m, const char *key, void *value);              /* -EEXIST, -ENOMEM */
 void *map_remove(Map *m, const char *key);                      /* what was there, or NULL */
+/* Instead of what is there under an equal text; from now on key is the text that must live. */
+void map_replace(Map *m, const char *key, void *value);
 size_t map_size(const Map *m);
 bool map_next(const Map *m, size_t *iterator, void **ret);      /* *iterator is 0 at first */
 

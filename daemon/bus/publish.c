@@ -103,6 +103,8 @@ static void publish_lun(Publisher *p, Lun *l) {
 
         lun_view_make(p->engine, l, &v);
 
+        if ((told->state == LUN_FAILED) != (v.state == LUN_FAILED))
+                p->engine->registry.publish_self = true;
         if (told->state != v.state)
                 names_add(&names, "State");
         if (told->health != v.health)
@@ -137,6 +139,22 @@ static void publish_lun(Publisher *p, Lun *l) {
         told->exists = true;
 }
 
+/* Those that were marked, and all of them only if somebody said so: a target may have thousands, of which one went degraded. */
+static void publish_luns(Publisher *p, Target *t) {
+        Lun *l;
+
+        for (size_t i = 0; t->publish_luns && i < t->n_luns; i++) {
+                list_unlink(&t->luns[i]->publish_link);
+                publish_lun(p, t->luns[i]);
+        }
+        t->publish_luns = false;
+
+        LIST_FOREACH(&t->publishing, l, Lun, publish_link) {
+                list_unlink(&l->publish_link);
+                publish_lun(p, l);
+        }
+}
+
 static void publish_target(Publisher *p, Target *t) {
         TargetPublished *told = &t->published;
         _cleanup_free_ char *path = NULL;
@@ -144,6 +162,8 @@ static void publish_target(Publisher *p, Target *t) {
         Names names = {};
         int r, k;
 
+        if ((told->state == TARGET_FAILED) != (state == TARGET_FAILED))
+                p->engine->registry.publish_self = true;
         if (told->state != state)
                 names_add(&names, "State");
         if (told->foreign != t->foreign)
@@ -175,19 +195,19 @@ static void publish_target(Publisher *p, Target *t) {
                         emit_added(p->bus, path);
         }
 
-        for (size_t i = 0; i < t->n_luns; i++)
-                publish_lun(p, t->luns[i]);
-
+        publish_luns(p, t);
         if (told->exists && path)
                 emit_changed(p->bus, path, VHOSTSCSI_TARGET_INTERFACE, &names);
         told->exists = true;
 }
 
 static void publish_manager(Publisher *p) {
-        const char *state = bus_manager_state(p->engine);
-        uint64_t generation = p->engine->registry.generation;
+        Registry *registry = &p->engine->registry;
+        const char *state = registry->publish_self ? bus_manager_state(p->engine) : p->state;
+        uint64_t generation = registry->generation;
         Names names = {};
 
+        registry->publish_self = false;
         if (!streq(p->state, state))
                 names_add(&names, "State");
         if (p->generation != generation)
@@ -211,11 +231,7 @@ static void sweep(Publisher *p) {
                 publish_target(p, t);
         }
 
-        if (registry->publish_self) {
-                registry->publish_self = false;
-                publish_manager(p);
-        }
-
+        publish_manager(p);
         request_flush(p->engine);
 }
 

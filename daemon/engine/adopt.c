@@ -245,6 +245,7 @@ static int take_place(Engine *e, Target *t, Target *n, Refusal *refusal) {
         uint32_t number;
         int r;
 
+        hotplug_save_others(e, NULL);
         r = store_save(e->store, n);
         if (r < 0)
                 return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", n->wwn, strerror(-r));

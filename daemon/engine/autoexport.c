@@ -146,23 +146,22 @@ static bool has_lun(const Engine *e, const Device *d) {
         return false;
 }
 
-static bool names_device(const char *path, const Device *d) {
-        _cleanup_free_ char *text = NULL;
-        SourceKind kind;
+static bool is_foreign_by(const Engine *e, const char *name) {
+        const Backstore *b = NULL;
 
-        return streq_ptr(path, d->link) ||
-               (source_parse(path, &kind, &text, NULL) >= 0 && strv_contains(d->keys, text));
+        while ((b = finder_next_disk(&e->registry.finder, name, b)))
+                if (!b->source)
+                        return true;
+
+        return false;
 }
 
 static bool is_foreign(const Engine *e, const Device *d) {
-        const Target *t;
+        for (char **k = d->keys; k && *k; k++)
+                if (is_foreign_by(e, *k))
+                        return true;
 
-        REGISTRY_FOREACH(&e->registry, t)
-                for (size_t i = 0; t->foreign && i < t->n_luns; i++)
-                        if (names_device(strempty(t->luns[i]->backstore->device), d))
-                                return true;
-
-        return false;
+        return is_foreign_by(e, d->link);
 }
 
 /* Several disks may bear one name; and a path that nobody has told to be one has that of its map. */

@@ -26,11 +26,15 @@ static int check_ours(const Target *t, Refusal *refusal) {
 }
 
 int edit_store(Engine *e, Target *t, Refusal *refusal) {
-        int r = store_save(e->store, t);
+        int r;
 
+        /* It may build on an HBA or a disk that another target has let go of, and whose file does not say so yet. */
+        hotplug_save_others(e, t);
+        r = store_save(e->store, t);
         if (r < 0)
                 return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", t->wwn, strerror(-r));
 
+        list_unlink(&t->save_link);
         e->registry.generation++;
         e->registry.publish_self = true;
         return 0;
@@ -564,10 +568,10 @@ int edit_finish_lun(Engine *e, Lun *l) {
         Target *t = l->target;
         int r;
 
-        /* While the target goes as a whole, one save does for many. It cannot wait for the end, when the file goes: another target may get the
-         * disk, and what its file says must not disagree with this one's. */
-        t->unsaved = t->unsaved || !t->wanted;
-        if (t->wanted) {
+        /* While the target goes as a whole, one save does for many. */
+        if (!t->wanted)
+                registry_mark_unsaved(&e->registry, t);
+        else {
                 l->finished = true;
                 r = store_save(e->store, t);
                 if (r < 0) {

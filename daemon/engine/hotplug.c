@@ -23,7 +23,7 @@ bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
                         l->failures = 0;
                         l->retry_at = 0;
                         lun_set_error(l, NULL, NULL);
-                        registry_mark_publish(&e->registry, l->target);
+                        registry_mark_publish_lun(&e->registry, l);
                 }
                 return true;
         }
@@ -34,21 +34,34 @@ bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
         log_warning("Target %s, LUN %" PRIu32 ": %s", l->target->wwn, l->number, strempty(why));
         lun_set_error(l, refusal_short_name(REFUSAL_DEVICE_UNSAFE), why);
         l->misfit = true;
-        registry_mark_publish(&e->registry, l->target);
+        registry_mark_publish_lun(&e->registry, l);
         return false;
 }
 
-void hotplug_save(Engine *e, Target *t) {
+static void save(Engine *e, Target *t) {
         int r;
 
-        if (!t->unsaved)
-                return;
-
         /* Tried once: a promise that is not stored is noted again after the next start. */
-        t->unsaved = false;
+        list_unlink(&t->save_link);
         r = store_save(e->store, t);
         if (r < 0)
                 log_warning_errno(r, "Cannot store target %s", t->wwn);
+}
+
+void hotplug_save_settled(Engine *e) {
+        Target *t;
+
+        LIST_FOREACH(&e->registry.unsaved, t, Target, save_link)
+                if (!t->worker)
+                        save(e, t);
+}
+
+void hotplug_save_others(Engine *e, const Target *t) {
+        Target *other;
+
+        LIST_FOREACH(&e->registry.unsaved, other, Target, save_link)
+                if (other != t)
+                        save(e, other);
 }
 
 void hotplug_note(Engine *e, Lun *l, const Device *d) {
@@ -59,18 +72,14 @@ void hotplug_note(Engine *e, Lun *l, const Device *d) {
         if (!l->linked || b->devnum != d->devnum || (b->diskseq != 0 && b->diskseq != d->diskseq))
                 return;
 
-        r = backstore_promise(b, d->size, d->stable ? d->identity : NULL);
+        r = registry_promise(&e->registry, b, d->size, d->stable ? d->identity : NULL);
         if (r < 0)
                 log_oom();
         if (r <= 0)
                 return;
 
-        l->target->unsaved = true;
         LIST_FOREACH(&b->luns, other, Lun, backstore_link)
-                if (other->target != l->target) {
-                        other->target->unsaved = true;
-                        hotplug_save(e, other->target);
-                }
+                registry_mark_unsaved(&e->registry, other->target);
 }
 
 /* One predicate for "the model asks for a pass": up, when it is down and its device is usable; down, when its instance is gone. Failing
@@ -99,9 +108,8 @@ static void mark_backstore(Engine *e, const Backstore *b, const Device *d) {
                         l->failures = 0;
                         registry_mark_lun(&e->registry, l);
                 } else
-                        registry_mark_publish(&e->registry, l->target);
+                        registry_mark_publish_lun(&e->registry, l);
                 hotplug_note(e, l, d);
-                hotplug_save(e, l->target);
         }
 }
 
@@ -115,8 +123,9 @@ void hotplug_mark_device(Engine *e, const Device *d) {
         }
 
         /* One that has it open, and was found by a name that it had then (a map's, before it was renamed). */
-        MAP_FOREACH(e->registry.backstores, b)
-                if (b->devnum == d->devnum && b->devnum != 0 && !strv_contains(d->keys, b->source))
+        b = NULL;
+        while (d->kind != DEVICE_FILE && (b = finder_next_open(&e->registry.finder, d->devnum, b)))
+                if (!strv_contains(d->keys, b->source))
                         mark_backstore(e, b, d);
 }
 
@@ -185,17 +194,12 @@ static bool names_backstore(const Engine *e, char *const *keys) {
 bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata) {
         const Engine *e = userdata;
         const Device *known = inventory_by_devnum(e->inventory, devnum);
-        const Backstore *b;
 
         if (names_backstore(e, keys) || (known && (!isempty(known->wish_target) || names_backstore(e, known->keys))))
                 return true;
 
         /* One that is up, and has lost the name by which it was found. */
-        MAP_FOREACH(e->registry.backstores, b)
-                if (b->devnum == devnum)
-                        return true;
-
-        return false;
+        return finder_next_open(&e->registry.finder, devnum, NULL);
 }
 
 void hotplug_flush(Engine *e) {

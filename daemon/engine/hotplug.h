@@ -21,9 +21,12 @@ void hotplug_on_file(Engine *e, const char *source, Device *device);
  * failed with the reason; if it is so again, it has not. */
 bool hotplug_judge(Engine *e, Lun *l, const Device *d);
 
-/* Notes what the guests of the LUN's backstore are shown, if the device is what it has open. Target.unsaved says what is to be stored then. */
+/* Notes what the guests of the LUN's backstore are shown, if the device is what it has open. Registry.unsaved says what is to be stored then. */
 void hotplug_note(Engine *e, Lun *l, const Device *d);
-void hotplug_save(Engine *e, Target *t);                        /* if there is something to store */
+
+/* Stores what was marked as unsaved. One file holds a whole target, so this waits for the end of a turn, and of the target's pass. */
+void hotplug_save_settled(Engine *e);                           /* all but those that a pass has news for */
+void hotplug_save_others(Engine *e, const Target *t);           /* all but t, which may be NULL */
 
 int hotplug_enumerate(Engine *e);
 

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/foreign.h"
+#include "engine/hotplug.h"
 #include "engine/queue.h"
 #include "engine/settle.h"
 #include "engine/worker.h"
@@ -29,6 +30,7 @@ static int on_post(sd_event_source *source, void *userdata) {
         Target *t;
         int r;
 
+        hotplug_save_settled(e);
         if (e->running)
                 autoexport_sweep(e);
 
@@ -119,7 +121,8 @@ static bool is_in_hand(const Lun *l) {
 bool queue_is_idle(const Engine *e) {
         const Target *t;
 
-        if (autoexport_is_pending(e) || e->n_passes > 0 || e->survey || e->survey_wanted || e->survey_closely)
+        if (autoexport_is_pending(e) || e->n_passes > 0 || e->survey || e->survey_wanted || e->survey_closely ||
+            !list_is_empty(&e->registry.unsaved))
                 return false;
 
         LIST_FOREACH(&e->registry.queued, t, const Target, queue_link)

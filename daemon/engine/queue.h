@@ -11,7 +11,7 @@
 int queue_start(Engine *e);
 void queue_stop(Engine *e);
 
-/* Nothing is marked and no pass runs, but for what hangs. */
+/* Nothing is marked, all is stored, and no pass runs but what hangs. */
 bool queue_is_idle(const Engine *e);
 
 /* Something is to be tried again at that time (CLOCK_MONOTONIC µs); 0: nothing new. */

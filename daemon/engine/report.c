@@ -93,6 +93,9 @@ static void set_hba(Engine *e, Backstore *b, uint32_t hba, bool fresh) {
         b->hba = hba;
         b->hba_fresh = fresh;
         b->present = true;
+
+        /* The number may be one that another target's file still claims. */
+        hotplug_save_others(e, NULL);
         LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
                 r = store_save(e->store, l->target);
                 if (r < 0)
@@ -188,8 +191,8 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         l->present = report->present;
         l->linked = report->up;
         b->present = report->backstore;
-        b->devnum = report->devnum;
-        b->diskseq = report->diskseq;
+        if (registry_set_open(&e->registry, b, report->devnum, report->diskseq) < 0)
+                log_oom();
 
         /* The pass has asked the kernel, which has the instance that we were told is gone. Nobody may tell again when it really goes. */
         gone = lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
@@ -218,14 +221,16 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 take_over(e, b, report->hba);
         else if (report->marked && b->unmarked) {
                 b->unmarked = false;
-                t->unsaved = true;
+                registry_mark_unsaved(&e->registry, t);
         }
 
         /* A new instance was opened, or an old one let go: the other LUNs on it stand in the same place. */
         if (instance)
-                LIST_FOREACH(&b->luns, other, Lun, backstore_link)
+                LIST_FOREACH(&b->luns, other, Lun, backstore_link) {
+                        registry_mark_publish_lun(&e->registry, other);
                         if (other != l && (other->wanted != other->linked))
                                 registry_mark_lun(&e->registry, other);
+                }
 
         /* After a start the first look tells which instance is open; its removal was news before us. */
         if (instance && l->wanted && report->error >= 0 && gone)
@@ -255,8 +260,10 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
                 break;
         case PASS_LUN:
                 l = target_lun(t, report->number);
-                if (l)
+                if (l) {
+                        registry_mark_publish_lun(&e->registry, l);
                         apply_lun(e, l, report);
+                }
                 break;
         case PASS_SKIPPED:
                 l = target_lun(t, report->number);
@@ -268,7 +275,7 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
                 break;
         }
 
-        registry_mark_publish(&e->registry, t);
+        registry_mark_publish_target(&e->registry, t);
 }
 
 void report_finish(Engine *e, Target *t) {
@@ -276,6 +283,5 @@ void report_finish(Engine *e, Target *t) {
                 log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
         t->told = 0;
 
-        hotplug_save(e, t);
-        registry_mark_publish(&e->registry, t);
+        registry_mark_publish_target(&e->registry, t);
 }

@@ -8,13 +8,16 @@ static bool is_path_of(const Backstore *b, const char *disk) {
         return disk && b->source && source_kind(b->source) == SOURCE_BY_PATH && streq_ptr(b->identity, disk);
 }
 
-static const Lun *other_path(Engine *e, const char *disk) {
-        Target *t;
+static const Lun *first_lun(const Backstore *b) {
+        return list_entry(b->luns.next, const Lun, backstore_link);
+}
 
-        REGISTRY_FOREACH(&e->registry, t)
-                for (size_t i = 0; i < t->n_luns; i++)
-                        if (is_path_of(t->luns[i]->backstore, disk))
-                                return t->luns[i];
+static const Lun *other_path(Engine *e, const char *disk) {
+        const Backstore *b = NULL;
+
+        while ((b = finder_next_disk(&e->registry.finder, disk, b)))
+                if (is_path_of(b, disk))
+                        return first_lun(b);
 
         return NULL;
 }
@@ -22,30 +25,13 @@ static const Lun *other_path(Engine *e, const char *disk) {
 /* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. One of our own making is looked at
  * too: somebody may have given it to another disk. */
 static int check_unique(Engine *e, const char *serial, const char *disk, Refusal *refusal) {
-        _cleanup_free_ char *wwid = NULL;
-        Target *t;
-        int r;
+        const Backstore *b = NULL;
 
-        r = backstore_guest_wwid(serial, &wwid);
-        if (r < 0)
-                return r;
-
-        REGISTRY_FOREACH(&e->registry, t)
-                for (size_t i = 0; i < t->n_luns; i++) {
-                        const Backstore *b = t->luns[i]->backstore;
-                        _cleanup_free_ char *other = NULL;
-
-                        if (isempty(b->serial) || is_path_of(b, disk))
-                                continue;
-
-                        r = backstore_guest_wwid(b->serial, &other);
-                        if (r < 0)
-                                return r;
-                        if (streq(wwid, other))
-                                return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
-                                              "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
-                                              serial, t->luns[i]->number, t->wwn);
-                }
+        while ((b = finder_next_guest(&e->registry.finder, serial, b)))
+                if (!is_path_of(b, disk))
+                        return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
+                                      "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
+                                      serial, first_lun(b)->number, first_lun(b)->target->wwn);
 
         return 0;
 }

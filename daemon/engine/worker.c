@@ -109,16 +109,15 @@ static bool has_others(const Lun *l, const Device *d, bool gone) {
 /* A backstore that was taken over may have LUNs of targets that were not. */
 static bool has_foreign_others(Engine *e, const Backstore *b) {
         char place[BACKSTORE_PLACE_SIZE];
-        const Target *t;
+        const Backstore *other = NULL;
 
         if (!b->unmarked)
                 return false;
 
         backstore_place(b, place);
-        REGISTRY_FOREACH(&e->registry, t)
-                for (size_t i = 0; t->foreign && i < t->n_luns; i++)
-                        if (streq_ptr(t->luns[i]->backstore->place, place))
-                                return true;
+        while ((other = finder_next_name(&e->registry.finder, b->name, other)))
+                if (!other->source && streq_ptr(other->place, place))
+                        return true;
 
         return false;
 }
@@ -316,9 +315,6 @@ static int on_report(sd_event_source *source, int fd, uint32_t revents, void *us
                 break;
         }
 
-        /* Before the next call can build on it. */
-        if (w->target)
-                hotplug_save(w->engine, w->target);
         return 0;
 }
 

@@ -40,6 +40,7 @@ Backstore *backstore_free(Backstore *b) {
         free(b->place);
         free(b->device);
         free(b->file);
+        free(b->found_by.device);
         free(b);
         return NULL;
 }
@@ -139,22 +140,26 @@ int backstore_default_serial(const char *source, char **ret) {
         return 0;
 }
 
-int backstore_guest_wwid(const char *serial, char **ret) {
-        char digits[26];
+void backstore_guest_digits(const char *serial, char ret[static BACKSTORE_GUEST_DIGITS + 1]) {
         size_t n = 0;
-        char *s;
 
-        /* drivers/target/target_core_spc.c, spc_gen_naa_6h_vendor_specific(): the first 25 hex digits, whatever stands between. */
-        for (; *serial && n < 25; serial++) {
+        /* drivers/target/target_core_spc.c, spc_gen_naa_6h_vendor_specific() */
+        for (; *serial && n < BACKSTORE_GUEST_DIGITS; serial++) {
                 int d = hex_digit(*serial);
 
                 if (d >= 0)
-                        digits[n++] = "0123456789abcdef"[d];
+                        ret[n++] = "0123456789abcdef"[d];
         }
-        while (n < 25)
-                digits[n++] = '0';
-        digits[n] = 0;
+        while (n < BACKSTORE_GUEST_DIGITS)
+                ret[n++] = '0';
+        ret[n] = 0;
+}
 
+int backstore_guest_wwid(const char *serial, char **ret) {
+        char digits[BACKSTORE_GUEST_DIGITS + 1];
+        char *s;
+
+        backstore_guest_digits(serial, digits);
         if (asprintf(&s, "wwn-0x6001405%s", digits) < 0)
                 return -ENOMEM;
 

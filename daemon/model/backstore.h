@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/index.h"
 #include "base/list.h"
 #include "base/strv.h"
 
@@ -13,6 +14,8 @@
 #define BACKSTORE_NAME_MAX 64   /* our limit for names that an admin gives; the guest sees the first 16 bytes as model (facts 1.9) */
 #define BACKSTORE_SERIAL_MAX 64
 #define BACKSTORE_FILESYSTEM "filesystem="       /* what the identity of a file begins with */
+#define BACKSTORE_GUEST_DIGITS 25U      /* of a serial: what guests tell disks apart by (facts 1.9) */
+#define BACKSTORE_DEVNUM_SIZE 17U       /* a dev_t in hex */
 #define BACKSTORE_HBA_NONE UINT32_MAX
 /* It is a directory's name; the kernel takes 11 digits (facts 1.12), but the table of those in use is not for that. */
 #define BACKSTORE_HBA_MAX 1048575U
@@ -46,6 +49,14 @@ typedef struct Backstore {
         char *file;             /* of fileio: what it has open */
         bool known;             /* a close look was taken: attributes, crowded */
         bool crowded;           /* its HBA has other backstores, too */
+
+        /* How the registry finds it (model/finder.h), whose business alone this is. */
+        struct {
+                IndexLink name, guest, disk, open;
+                char digits[BACKSTORE_GUEST_DIGITS + 1];
+                char devnum[BACKSTORE_DEVNUM_SIZE];
+                char *device;   /* of a foreign one, as a source */
+        } found_by;
 } Backstore;
 
 Backstore *backstore_new(const char *source);
@@ -75,6 +86,8 @@ int backstore_path_name(const char *source, const char *disk, char **ret);
  * the guest's NAA (facts 1.9). */
 int backstore_default_serial(const char *source, char **ret);
 
+/* The first hex digits of a serial, whatever stands between, and zeros if there are too few. */
+void backstore_guest_digits(const char *serial, char ret[static BACKSTORE_GUEST_DIGITS + 1]);
 /* What the guest's udev will call the disk: wwn-0x6001405… from a unit serial. */
 int backstore_guest_wwid(const char *serial, char **ret);
 

@@ -10,6 +10,7 @@ Lun *lun_new(uint32_t number, Backstore *b) {
         if (!l)
                 return NULL;
 
+        list_init(&l->publish_link);
         l->number = number;
         l->wanted = true;
         l->backstore = b;
@@ -29,6 +30,7 @@ Lun *lun_free(Lun *l) {
                 return NULL;
 
         leave_backstore(l);
+        list_unlink(&l->publish_link);
         json_object_put(l->unknown);
         free(l->error_code);
         free(l->error_text);

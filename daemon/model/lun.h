@@ -67,6 +67,8 @@ typedef struct Lun {
         unsigned failures;      /* in a row */
         uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */
 
+        List publish_link;      /* Target.publishing */
+
         char *error_code;       /* the last error's short name ("Kernel"), NULL if there is none */
         char *error_text;
 

@@ -5,16 +5,17 @@
 #define HBA_FOREIGN 2U
 
 int registry_init(Registry *r, uint64_t generation) {
-        *r = (Registry) { .generation = generation };
+        *r = (Registry) { .generation = generation, .publish_self = true };
         list_init(&r->queued);
         list_init(&r->publishing);
+        list_init(&r->unsaved);
 
         r->targets = map_new();
         r->backstores = map_new();
         if (!r->targets || !r->backstores)
                 return -ENOMEM;
 
-        return 0;
+        return finder_init(&r->finder);
 }
 
 void registry_done(Registry *r) {
@@ -26,6 +27,7 @@ void registry_done(Registry *r) {
 
         map_free(r->targets);
         map_free(r->backstores);
+        finder_done(&r->finder);
         for (size_t i = 0; i < r->n_removed; i++)
                 free(r->removed[i].wwn);
         free(r->removed);
@@ -43,19 +45,28 @@ Backstore *registry_backstore(const Registry *r, const char *source) {
 }
 
 bool registry_has_backstore_name(const Registry *r, const char *name) {
-        Target *t;
+        return finder_next_name(&r->finder, name, NULL);
+}
 
-        /* Rare: only for a name that an admin gives. */
-        MAP_FOREACH(r->targets, t)
-                for (size_t i = 0; i < t->n_luns; i++) {
-                        const Backstore *b = t->luns[i]->backstore;
-                        const char *slash = b->place ? strrchr(b->place, '/') : NULL;
+int registry_set_open(Registry *r, Backstore *b, dev_t devnum, uint64_t diskseq) {
+        b->diskseq = diskseq;
+        if (devnum == b->devnum)
+                return 0;
 
-                        if (streq_ptr(b->name, name) || (slash && streq(slash + 1, name)))
-                                return true;
-                }
+        finder_leave_open(&r->finder, b);
+        b->devnum = devnum;
+        return finder_enter_open(&r->finder, b);
+}
 
-        return false;
+int registry_promise(Registry *r, Backstore *b, uint64_t size, const char *identity) {
+        int k, promised;
+
+        promised = backstore_promise(b, size, identity);
+        if (promised <= 0)
+                return promised;
+
+        k = finder_enter(&r->finder, b);
+        return k < 0 ? k : promised;
 }
 
 static int hba_set(Registry *r, uint32_t hba, uint8_t bit) {
@@ -168,6 +179,7 @@ int registry_new_backstore(Registry *r, const char *source, Backstore **ret) {
 }
 
 static void forget_backstore(Registry *r, Backstore *b) {
+        finder_leave(&r->finder, b);
         if (!b->source || map_get(r->backstores, b->source) != b)
                 return;
 
@@ -182,6 +194,40 @@ void registry_put_backstore(Registry *r, Backstore *b) {
 
         forget_backstore(r, b);
         backstore_free(b);
+}
+
+/* Of a LUN of a new target: known from now on, or merged with the one that is. */
+static int take_backstore(Registry *r, Lun *l) {
+        Backstore *b = l->backstore, *known;
+        int k;
+
+        if (l->target->foreign)
+                return finder_enter(&r->finder, b);
+
+        known = registry_backstore(r, b->source);
+        if (known) {
+                k = registry_promise(r, known, b->size, b->identity);
+                if (k >= 0)
+                        lun_set_backstore(l, known);
+                return k;
+        }
+
+        k = hba_set(r, b->hba, HBA_OURS);
+        if (k >= 0)
+                k = map_put(r->backstores, b->source, b);
+
+        return k < 0 ? k : finder_enter(&r->finder, b);
+}
+
+/* No LUN of another target is on it. */
+static bool stands_alone(const Target *t, const Backstore *b) {
+        const Lun *l;
+
+        LIST_FOREACH(&b->luns, l, const Lun, backstore_link)
+                if (l->target != t)
+                        return false;
+
+        return true;
 }
 
 int registry_add_target(Registry *r, Target *t, uint32_t *ret_lun) {
@@ -200,30 +246,16 @@ int registry_add_target(Registry *r, Target *t, uint32_t *ret_lun) {
         }
 
         k = map_put(r->targets, t->wwn, t);
-        if (k < 0)
-                return k;
-
-        for (size_t i = 0; !t->foreign && i < t->n_luns; i++) {
-                Lun *l = t->luns[i];
-                Backstore *known = registry_backstore(r, l->backstore->source);
-
-                if (known) {
-                        k = backstore_promise(known, l->backstore->size, l->backstore->identity);
-                        if (k >= 0)
-                                lun_set_backstore(l, known);
-                } else {
-                        k = hba_set(r, l->backstore->hba, HBA_OURS);
-                        if (k >= 0)
-                                k = map_put(r->backstores, l->backstore->source, l->backstore);
-                }
-                if (k < 0) {
-                        /* Undone by hand: what was merged stays merged, which the caller's target survives. */
-                        for (size_t j = 0; j < i; j++)
-                                if (list_is_empty(&t->luns[j]->backstore->luns))
-                                        forget_backstore(r, t->luns[j]->backstore);
+        for (size_t i = 0; k >= 0 && i < t->n_luns; i++)
+                k = take_backstore(r, t->luns[i]);
+        if (k < 0) {
+                /* What was merged stays merged, which the caller's target survives. */
+                for (size_t i = 0; i < t->n_luns; i++)
+                        if (stands_alone(t, t->luns[i]->backstore))
+                                forget_backstore(r, t->luns[i]->backstore);
+                if (registry_target(r, t->wwn) == t)
                         map_remove(r->targets, t->wwn);
-                        return k;
-                }
+                return k;
         }
 
         registry_mark_publish(r, t);
@@ -255,12 +287,13 @@ void registry_remove_lun(Registry *r, Lun *l) {
 
         if (l->published.exists)
                 (void) registry_note_removed(r, t->wwn, l->number);
+        r->publish_self = r->publish_self || l->published.state == LUN_FAILED;
 
-        if (b->luns.next == b->luns.prev && !t->foreign)        /* the last one */
+        if (b->luns.next == b->luns.prev)       /* the last one */
                 forget_backstore(r, b);
 
         target_remove_lun(t, l);
-        registry_mark_publish(r, t);
+        registry_mark_publish_target(r, t);
 }
 
 void registry_remove_target(Registry *r, Target *t) {
@@ -283,7 +316,9 @@ int registry_add_lun(Registry *r, Target *t, uint32_t number, Backstore *b, Lun 
         if (!l)
                 return -ENOMEM;
 
-        k = target_add_lun(t, l);
+        k = finder_enter(&r->finder, b);
+        if (k >= 0)
+                k = target_add_lun(t, l);
         if (k < 0) {
                 /* lun_free() would free a new backstore that is still in the map. */
                 if (b->luns.next == b->luns.prev)
@@ -297,16 +332,30 @@ int registry_add_lun(Registry *r, Target *t, uint32_t number, Backstore *b, Lun 
         return 0;
 }
 
+void registry_mark_publish_target(Registry *r, Target *t) {
+        if (list_is_empty(&t->publish_link))
+                list_append(&r->publishing, &t->publish_link);
+}
+
+void registry_mark_publish_lun(Registry *r, Lun *l) {
+        if (list_is_empty(&l->publish_link))
+                list_append(&l->target->publishing, &l->publish_link);
+        registry_mark_publish_target(r, l->target);
+}
+
 void registry_mark_publish(Registry *r, Target *t) {
-        list_unlink(&t->publish_link);
-        list_append(&r->publishing, &t->publish_link);
-        r->publish_self = true;
+        t->publish_luns = true;
+        registry_mark_publish_target(r, t);
+}
+
+void registry_mark_unsaved(Registry *r, Target *t) {
+        if (list_is_empty(&t->save_link))
+                list_append(&r->unsaved, &t->save_link);
 }
 
 static void enqueue(Registry *r, Target *t) {
         if (list_is_empty(&t->queue_link))
                 list_append(&r->queued, &t->queue_link);
-        registry_mark_publish(r, t);
 }
 
 void registry_mark_target(Registry *r, Target *t) {
@@ -315,6 +364,7 @@ void registry_mark_target(Registry *r, Target *t) {
 
         t->dirty = true;
         enqueue(r, t);
+        registry_mark_publish_target(r, t);
 }
 
 void registry_mark_lun(Registry *r, Lun *l) {
@@ -323,6 +373,7 @@ void registry_mark_lun(Registry *r, Lun *l) {
 
         l->dirty = true;
         enqueue(r, l->target);
+        registry_mark_publish_lun(r, l);
 }
 
 void registry_mark_probe(Registry *r, Target *t) {
@@ -331,6 +382,7 @@ void registry_mark_probe(Registry *r, Target *t) {
 
         t->probe = true;
         enqueue(r, t);
+        registry_mark_publish_target(r, t);
 }
 
 void registry_mark_all(Registry *r) {
@@ -343,5 +395,6 @@ void registry_mark_all(Registry *r) {
                 for (size_t i = 0; i < t->n_luns; i++)
                         t->luns[i]->dirty = true;
                 registry_mark_target(r, t);
+                registry_mark_publish(r, t);
         }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "model/finder.h"
 #include "model/target.h"
 
 /* Everything we know of targets: ours and foreign ones, the backstores under them, and the marks on them. Lower code sets a mark; the
@@ -15,10 +16,12 @@ typedef struct Removed {
 typedef struct Registry {
         Map *targets;           /* WWN -> Target */
         Map *backstores;        /* source -> Backstore, ours only */
+        Finder finder;          /* those that LUNs stand on, foreign ones too, by other things */
         uint64_t generation;    /* counts stored changes; starts at the time of day, so that it never repeats over restarts */
         List queued;            /* Target.queue_link: has something dirty */
         List publishing;        /* Target.publish_link: may differ from what the bus was told */
-        bool publish_self;      /* the manager's own properties may have changed */
+        List unsaved;           /* Target.save_link: there is news that its file does not have yet */
+        bool publish_self;      /* something may have failed, or does no more: the manager's own state */
         Removed *removed;       /* objects that the bus knew and that are no more */
         size_t n_removed, room_removed;
         uint8_t *hbas;          /* by number: bit 0 reserved by us, bit 1 seen with somebody else */
@@ -44,6 +47,10 @@ Backstore *registry_backstore(const Registry *r, const char *source);
 int registry_new_backstore(Registry *r, const char *source, Backstore **ret);   /* known by its source from now on, hba reserved */
 void registry_put_backstore(Registry *r, Backstore *b);         /* frees it if no LUN stands on it */
 bool registry_has_backstore_name(const Registry *r, const char *name);
+/* What it has open, from now on; 0: nothing. -ENOMEM: that is so, but registry.finder does not know it. */
+int registry_set_open(Registry *r, Backstore *b, dev_t devnum, uint64_t diskseq);
+/* As backstore_promise(). */
+int registry_promise(Registry *r, Backstore *b, uint64_t size, const char *identity);
 
 /* HBA numbers: core/iblock_<N>. */
 int registry_reserve_hba(Registry *r, uint32_t *ret);           /* the lowest that nobody has */
@@ -60,7 +67,11 @@ void registry_mark_target(Registry *r, Target *t);              /* the target it
 void registry_mark_lun(Registry *r, Lun *l);                    /* this LUN needs a pass, and telling */
 void registry_mark_all(Registry *r);                            /* every target and LUN of ours */
 void registry_mark_probe(Registry *r, Target *t);               /* somebody wants to know who is attached */
-void registry_mark_publish(Registry *r, Target *t);             /* telling only */
+/* Telling only: the target's own properties, this LUN and the target's own, the target with all its LUNs. */
+void registry_mark_publish_target(Registry *r, Target *t);
+void registry_mark_publish_lun(Registry *r, Lun *l);
+void registry_mark_publish(Registry *r, Target *t);
+void registry_mark_unsaved(Registry *r, Target *t);             /* its file is to be written, when nothing runs that has more for it */
 int registry_note_removed(Registry *r, const char *wwn, int64_t number);
 
 #define REGISTRY_FOREACH(registry, t) MAP_FOREACH((registry)->targets, t)

@@ -12,6 +12,8 @@ Target *target_new(const char *wwn) {
 
         list_init(&t->queue_link);
         list_init(&t->publish_link);
+        list_init(&t->publishing);
+        list_init(&t->save_link);
         list_init(&t->requests);
         t->wanted = true;
         t->portal_group = 1;
@@ -31,6 +33,7 @@ Target *target_free(Target *t) {
 
         list_unlink(&t->queue_link);
         list_unlink(&t->publish_link);
+        list_unlink(&t->save_link);
         for (size_t i = 0; i < t->n_luns; i++)
                 lun_free(t->luns[i]);
 

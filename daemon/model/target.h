@@ -66,12 +66,14 @@ struct Target {
         bool dirty;             /* the next pass looks at the target itself */
         bool probe;             /* the next pass asks who is attached */
         void *worker;           /* the pass that runs, or NULL; one that hangs is not counted */
-        bool unsaved;           /* a promise of a backstore was noted that is not in its file yet */
         unsigned told;          /* LUNs that went up or down in this pass */
         unsigned failures;
         uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */
         List queue_link;        /* Registry.queued */
         List publish_link;      /* Registry.publishing */
+        List publishing;        /* Lun.publish_link: those of its LUNs that may differ from what the bus was told */
+        bool publish_luns;      /* all of them may */
+        List save_link;         /* Registry.unsaved */
         List requests;          /* calls that wait for its passes (engine/request.h) */
 
         char *error_code, *error_text;
