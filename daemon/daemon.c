@@ -13,6 +13,7 @@
 #include "dbus/vhostscsi-names.h"
 #include "engine/autoexport.h"
 #include "engine/files.h"
+#include "engine/drift.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -134,7 +135,7 @@ static int first_look(Engine *e) {
         if (r < 0)
                 return log_error_errno(r, "Cannot start the queue");
 
-        r = foreign_watch(e, "/sys/kernel/config/target");
+        r = drift_new(e, "/sys/kernel/config/target", &e->drift);
         if (r < 0)
                 log_warning_errno(r, "Cannot watch configfs, targets that others make are seen by Rescan() only");
 
@@ -244,6 +245,7 @@ void daemon_done(Daemon *d) {
         queue_stop(e);
         sd_bus_flush_close_unref(d->bus);
         strv_free(e->survey_closely);
+        drift_free(e->drift);
         files_free(e->files);
         uevents_free(e->uevents);
         registry_done(&e->registry);

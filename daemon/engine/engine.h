@@ -21,6 +21,7 @@ typedef struct Engine {
         Store *store;
         RemovedList *removed;   /* what rules may not bring back */
         struct Autoexport *autoexport;  /* what rules wish (engine/autoexport.h) */
+        struct Drift *drift;    /* what others do in configfs (engine/drift.h); NULL where nobody watches */
         struct Files *files;    /* which exported files are there (engine/files.h); NULL in unit tests */
         Cfs *cfs;
         Uevents *uevents;       /* NULL in unit tests */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <pthread.h>
 #include <signal.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -442,28 +441,4 @@ void foreign_stop(Engine *e) {
 
         (void) kill(s->pid, SIGKILL);
         survey_free(s);
-}
-
-static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
-        Engine *e = userdata;
-
-        e->survey_wanted = true;
-        return 0;
-}
-
-int foreign_watch(Engine *e, const char *configfs_target_path) {
-        _cleanup_free_ char *path = NULL;
-        sd_event_source *source;
-        int r;
-
-        if (asprintf(&path, "%s/vhost", configfs_target_path) < 0)
-                return -ENOMEM;
-
-        r = sd_event_add_inotify(e->event, &source, path, IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_ONLYDIR, on_inotify, e);
-        if (r < 0)
-                return r;
-
-        r = sd_event_source_set_floating(source, true);
-        sd_event_source_unref(source);
-        return r;
 }

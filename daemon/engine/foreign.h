@@ -8,6 +8,3 @@
 
 int foreign_start_survey(Engine *e);
 void foreign_stop(Engine *e);
-
-/* inotify on vhost/ and core/ (facts 1.11): somebody made or removed something. */
-int foreign_watch(Engine *e, const char *configfs_target_path);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
+#include "engine/drift.h"
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -57,6 +58,8 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
 
         t->present = report->present;
         t->up = report->up;
+        if (t->up && t->wanted)
+                drift_watch(e, t);
         if (!report->present)
                 t->endpoint = ENDPOINT_UNKNOWN;
         if (report->attached)
@@ -279,6 +282,7 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
 }
 
 void report_finish(Engine *e, Target *t) {
+        drift_settle(e, t, t->told > 0);
         if (t->told > TOLD_MAX)
                 log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
         t->told = 0;

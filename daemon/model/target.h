@@ -66,6 +66,9 @@ struct Target {
         bool dirty;             /* the next pass looks at the target itself */
         bool probe;             /* the next pass asks who is attached */
         void *worker;           /* the pass that runs, or NULL; one that hangs is not counted */
+        bool drifting;          /* somebody else changed it in the kernel, and no look since then found all as it is wanted */
+        unsigned drifts;        /* looks at it for that reason in the last time: how often it was repaired in vain */
+        uint64_t drift_at;      /* when that began, CLOCK_MONOTONIC µs */
         unsigned told;          /* LUNs that went up or down in this pass */
         unsigned failures;
         uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */
