@@ -8,58 +8,54 @@
 #include "engine/hotplug.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
-#include "model/plan.h"
+#include "model/attribute.h"
 #include "model/source.h"
 
-/* What the kernel sets when nobody asks for something else (DA_… in include/target/target_core_base.h). Those that are not here it takes from the
- * device. */
-static const char *const kernel_defaults[] = {
-        "complete_type=0", "emulate_3pc=1", "emulate_caw=1", "emulate_fua_write=1", "emulate_model_alias=0", "emulate_pr=1", "emulate_rest_reord=0",
-        "emulate_rsoc=1", "emulate_tas=1", "emulate_tpu=0", "emulate_tpws=0", "emulate_ua_intlck_ctrl=0", "enforce_pr_isids=1", "force_pr_aptpl=0",
-        "pi_prot_format=0", "pi_prot_type=0", "pi_prot_verify=0", "submit_type=0", NULL
-};
+static const char *value_of(const Backstore *seen, const char *name) {
+        size_t n = strlen(name);
 
-static bool contains(const char *const *list, const char *s) {
-        for (; *list; list++)
-                if (streq(*list, s))
-                        return true;
+        for (char **a = seen->attributes; a && *a; a++)
+                if (strncmp(*a, name, n) == 0 && (*a)[n] == '=')
+                        return *a + n + 1;
 
-        return false;
-}
-
-/* "name=" of it is in the list. */
-static bool names(const char *const *list, const char *attribute) {
-        size_t n = strcspn(attribute, "=") + 1;
-
-        for (; *list; list++)
-                if (strncmp(*list, attribute, n) == 0)
-                        return true;
-
-        return false;
+        return NULL;
 }
 
 /* Would it be just so if a pass made the backstore anew, and nobody had asked for it? */
-static bool goes_without_saying(const char *attribute, const Device *d) {
-        const char *value;
+static bool goes_without_saying(const Backstore *seen, const char *name, const char *value, const Device *d) {
+        uint32_t size;
 
-        if (names(plan_default_attributes, attribute))
-                return contains(plan_default_attributes, attribute);
-
-        value = startswith(attribute, "block_size=");
-        if (value) {
-                uint32_t size;
-
-                return parse_u32(value, &size) >= 0 && size == (d->kind == DEVICE_FILE ? 512 : d->block_size);
+        switch (attribute_kind(name)) {
+        case ATTRIBUTE_SETTABLE:
+                if (streq(name, "block_size"))
+                        return parse_u32(value, &size) >= 0 && size == (d->kind == DEVICE_FILE ? 512 : d->block_size);
+                return streq_ptr(value, attribute_default(name));
+        case ATTRIBUTE_OF_DISK:
+                /* Of two of them it can be seen that somebody has set them: the kernel tells what the disk itself has. */
+                if (streq(name, "queue_depth"))
+                        return streq_ptr(value, value_of(seen, "hw_queue_depth"));
+                if (streq(name, "optimal_sectors"))
+                        return streq_ptr(value, value_of(seen, "hw_max_sectors"));
+                return true;
+        case ATTRIBUTE_IDLE:
+        case ATTRIBUTE_FIXED:
+        case ATTRIBUTE_UNKNOWN:
+        case _ATTRIBUTE_KIND_MAX:
+                return true;
         }
 
-        return contains(kernel_defaults, attribute);
+        return true;
 }
 
 static int keep_attributes(const Backstore *seen, const Device *d, Backstore *b) {
         for (char **a = seen->attributes; a && *a; a++) {
+                const char *value = strchr(*a, '=');
+                _cleanup_free_ char *name = strndup(*a, (size_t) (value - *a));
                 int r;
 
-                if (goes_without_saying(*a, d))
+                if (!name)
+                        return -ENOMEM;
+                if (goes_without_saying(seen, name, value + 1, d))
                         continue;
 
                 r = strv_extend(&b->attributes, *a);

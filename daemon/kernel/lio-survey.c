@@ -54,28 +54,30 @@ static int read_of(Cfs *c, const char *backstore, const char *file, char **ret) 
         return r == -ENOMEM ? r : 0;
 }
 
+static int look_at_attribute(Cfs *c, const char *backstore, const char *name, Look *look) {
+        _cleanup_free_ char *file = NULL, *value = NULL;
+        char *s;
+        int r;
+
+        if (asprintf(&file, "attrib/%s", name) < 0)
+                return -ENOMEM;
+        r = read_of(c, backstore, file, &value);
+        if (r < 0 || !value)
+                return r;
+
+        return asprintf(&s, "%s=%s", name, value) < 0 ? -ENOMEM : strv_consume(&look->attributes, s);
+}
+
 static int look_at_attributes(Cfs *c, const char *backstore, Look *look) {
-        for (const char *const *name = backstore_attributes; *name; name++) {
-                _cleanup_free_ char *file = NULL, *value = NULL;
-                char *s;
-                int r;
+        static const char *const of_the_disk[] = { "hw_max_sectors", "hw_queue_depth" };
+        int r = 0;
 
-                if (asprintf(&file, "attrib/%s", *name) < 0)
-                        return -ENOMEM;
-                r = read_of(c, backstore, file, &value);
-                if (r < 0)
-                        return r;
-                if (!value)
-                        continue;
+        for (const char *const *name = backstore_attributes; r >= 0 && *name; name++)
+                r = look_at_attribute(c, backstore, *name, look);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(of_the_disk); i++)
+                r = look_at_attribute(c, backstore, of_the_disk[i], look);
 
-                if (asprintf(&s, "%s=%s", *name, value) < 0)
-                        return -ENOMEM;
-                r = strv_consume(&look->attributes, s);
-                if (r < 0)
-                        return r;
-        }
-
-        return 0;
+        return r;
 }
 
 static int look_at_hba(Cfs *c, const char *backstore, bool *ret_crowded) {

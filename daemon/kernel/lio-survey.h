@@ -16,7 +16,7 @@ typedef struct LioFound {
         const char *udev_path;
         const char *serial;
         BackstoreInfo info;             /* of what is not of iblock or fileio: all zero */
-        char *const *attributes;        /* by a close look: those that may be set, "name=value", sorted */
+        char *const *attributes;        /* by a close look: those that may be set, and what the disk has, "name=value" */
         bool crowded;                   /* by a close look: its HBA has other backstores, too */
 } LioFound;
 
