@@ -12,6 +12,7 @@ enum {
         EXIT_DEGRADED = 41,     /* status: all is up, but not as it should be */
         EXIT_FAILED = 42,       /* status: a LUN or a target has failed */
         EXIT_STARTING = 43,     /* status: the daemon is still starting */
+        EXIT_FINDINGS = 44,     /* doctor: something is set up in a way that will hurt */
         EXIT_INTERRUPTED = 130, /* SIGINT while waiting for a reply, as a shell would report it */
 };
 

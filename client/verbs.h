@@ -16,6 +16,9 @@ int verb_set_label(Client *c, char **argv);
 /* verb-adopt.c */
 int verb_adopt(Client *c, char **argv);
 
+/* verb-doctor.c */
+int verb_doctor(Client *c, char **argv);
+
 /* verb-lun.c */
 int verb_add_lun(Client *c, char **argv);
 int verb_remove_lun(Client *c, char **argv);

@@ -21,6 +21,7 @@ static const Verb verbs[] = {
         { "show",       1, 1, 0,                                                                    verb_show },
         { "status",     0, 0, 0,                                                                    verb_status },
         { "devices",    0, 0, 0,                                                                    verb_devices },
+        { "doctor",     0, 0, 0,                                                                    verb_doctor },
         { "monitor",    0, 0, 0,                                                                    verb_monitor },
         { "create",     0, 1, OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, verb_create },
         { "set-label",  2, 2, OPTIONS_CHANGE,                                                       verb_set_label },
@@ -42,6 +43,7 @@ static const char help_text[] =
         "  show WWN                     One target, its LUNs, and what the guest calls them\n"
         "  devices                      The host's block devices, and which of them can be exported\n"
         "  status                       Is all well? The exit status says it, too\n"
+        "  doctor                       What on this host will hurt some day, and what to do about it\n"
         "  monitor                      Follow what changes, a line each\n"
         "\n"
         "Change:\n"

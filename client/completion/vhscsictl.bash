@@ -24,7 +24,7 @@ _vhscsictl() {
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show status devices monitor create set-label destroy adopt add-lun remove-lun export rescan'
+    local verbs='list show status devices doctor monitor create set-label destroy adopt add-lun remove-lun export rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 

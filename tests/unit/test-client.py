@@ -243,6 +243,16 @@ class TestLook(Case):
             'Version': ['s', '9.8'], 'State': ['s', state], 'Generation': ['t', 77],
             'Fabric': ['a{sv}', {'module': ['s', 'vhost_scsi'], 'version': ['s', '6.1'], 'origin': ['s', 'in-tree']}]})
 
+    def test_doctor(self):
+        """No systemd is on this bus: nothing is enabled. The mock has a foreign target."""
+        self.manager()
+        findings = json.loads(self.run_ctl('doctor', '--json=short', status=44))
+        self.assertEqual([f['code'] for f in findings], ['NotEnabled', 'ForeignTargets'])
+        text = self.run_ctl('doctor', status=44)
+        self.assertIn('adopt --all --dry-run', text)
+        self.run_ctl('doctor', '-M', 'x', status=2)
+        self.run_ctl('doctor', 'x', status=2)
+
     def test_status(self):
         self.manager()
         out = self.run_ctl('status', status=42)
@@ -483,7 +493,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 13)
+        self.assertEqual(len(verbs), 14)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
