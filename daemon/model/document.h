@@ -40,6 +40,7 @@ typedef struct DocumentTarget {
 typedef struct DocumentNote {
         char *object;           /* "naa.…", "naa.…/lun 3", "backstore block/disk1" or "file" */
         char *text;             /* a line for people */
+        bool usual;             /* every file of its kind loses that: it need not worry anybody */
 } DocumentNote;
 
 typedef struct Document {

@@ -325,9 +325,10 @@ static int note_rest(Import *i, Json *file) {
         if (r >= 0 && i->objects.n_of_disk > 0)
                 r = document_note(i->d, "file", "queue_depth, optimal_sectors, is_nonrot and what begins with max_ or unmap_ are left to the kernel, "
                                   "which takes them from the disk (%zu storage objects)", i->objects.n_of_disk);
-
         if (r < 0)
                 return r;
+        if (i->objects.n_of_disk > 0 && i->d->n_unsaid == 0)
+                i->d->notes[i->d->n_notes - 1].usual = true;
 
         JSON_FOREACH(file, key, v) {
                 if (streq(key, "storage_objects") || streq(key, "targets") || json_is_empty(v))

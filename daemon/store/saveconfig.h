@@ -14,7 +14,8 @@
 /* The text is input: any bytes. On success *ret is a finished document whose sources are the device paths of the file, or file=/…. Names, serials,
  * numbers and readonly are as in the file, and so is each attribute that an admin may have set: what the kernel, or this service, would make
  * of it anyway is left out. All else that says something is in the notes; what says nothing is not: an empty list, a group of ALUA by the
- * default name, which rtslib does not restore, a link's random name. On -EINVAL (the form, or a contradiction) and -EFBIG (a limit), *ret_why
+ * default name, which rtslib does not restore, a link's random name. What the kernel takes from a disk (model/attribute.h) is one note, a
+ * usual one. On -EINVAL (the form, or a contradiction) and -EFBIG (a limit), *ret_why
  * gets an allocated sentence of one line. Time and memory are linear in size. */
 int saveconfig_parse(const char *text, size_t size, Document *ret, char **ret_why);
 

@@ -105,7 +105,7 @@ static void test_sample(void) {
 
         g_assert_cmpuint(d.n_notes, ==, 1);
         g_assert_cmpstr(d.notes[0].object, ==, "file");
-        g_assert_true(says(d.notes[0].text, "3 storage objects") && says(d.notes[0].text, "queue_depth"));
+        g_assert_true(d.notes[0].usual && says(d.notes[0].text, "3 storage objects") && says(d.notes[0].text, "queue_depth"));
 }
 
 /* All that can be said in it is kept: no note at all. */
@@ -216,10 +216,13 @@ static void test_losses(void) {
         for (size_t i = 0; i < ELEMENTSOF(table); i++) {
                 g_autofree char *text = change(table[i].from, table[i].to);
                 _cleanup_(document_done) Document d = {};
+                const DocumentNote *n;
 
                 parse(text, &d);
-                if (!find_note(&d, table[i].object, table[i].word))
+                n = find_note(&d, table[i].object, table[i].word);
+                if (!n)
                         g_error("no note on %s says \"%s\"", table[i].object, table[i].word);
+                g_assert_false(n->usual);
                 g_assert_cmpuint(d.n_targets, ==, table[i].targets);
                 g_assert_cmpuint(document_count_luns(&d), ==, table[i].luns);
         }
