@@ -60,19 +60,22 @@ static int get_owners(sd_bus *bus, const char *path, const char *interface, cons
 
 static int get_luns(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
                     sd_bus_error *error) {
+        _cleanup_free_ char *target = NULL;
         const Target *t = userdata;
         int r;
 
-        r = sd_bus_message_open_container(reply, 'a', "o");
+        r = object_path_target(t->wwn, &target);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "o");
         if (r < 0)
                 return r;
 
         for (size_t i = 0; i < t->n_luns; i++) {
                 _cleanup_free_ char *lun = NULL;
 
-                r = object_path_lun(t->wwn, t->luns[i]->number, &lun);
+                r = object_path_lun_below(target, t->luns[i]->number, &lun);
                 if (r >= 0)
-                        r = sd_bus_message_append(reply, "o", lun);
+                        r = sd_bus_message_append_basic(reply, 'o', lun);
                 if (r < 0)
                         return r;
         }

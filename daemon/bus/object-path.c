@@ -11,7 +11,7 @@ int object_path_target(const char *wwn, char **ret) {
         return sd_bus_path_encode(VHOSTSCSI_TARGET_PREFIX, wwn, ret);
 }
 
-static int append_number(const char *target_path, uint32_t number, char **ret) {
+int object_path_lun_below(const char *target_path, uint32_t number, char **ret) {
         char *s;
 
         if (asprintf(&s, "%s" LUN_INFIX "%" PRIu32, target_path, number) < 0)
@@ -29,7 +29,7 @@ int object_path_lun(const char *wwn, uint32_t number, char **ret) {
         if (r < 0)
                 return r;
 
-        return append_number(path, number, ret);
+        return object_path_lun_below(path, number, ret);
 }
 
 Target *object_path_find_target(Engine *e, const char *path) {
@@ -73,7 +73,7 @@ static int add_target(const Target *t, char ***nodes, size_t *n) {
         (*nodes)[(*n)++] = path;
 
         for (size_t i = 0; i < t->n_luns; i++) {
-                r = append_number(path, t->luns[i]->number, &(*nodes)[*n]);
+                r = object_path_lun_below(path, t->luns[i]->number, &(*nodes)[*n]);
                 if (r < 0)
                         return r;
                 (*n)++;

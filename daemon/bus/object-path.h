@@ -7,6 +7,8 @@
 
 int object_path_target(const char *wwn, char **ret);
 int object_path_lun(const char *wwn, uint32_t number, char **ret);
+/* The same, with the path of the target: for one who needs all of them. */
+int object_path_lun_below(const char *target_path, uint32_t number, char **ret);
 
 /* NULL: there is no such object now. */
 Target *object_path_find_target(Engine *e, const char *path);

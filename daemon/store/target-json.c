@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
+#include <stdio_ext.h>
 
 #include "base/map.h"
 #include "base/parse.h"
@@ -286,106 +287,139 @@ int target_json_parse(const char *text, size_t size, Target **ret, char **ret_wh
         return r < 0 ? r : parse_target(o, ret, ret_why);
 }
 
-static int add_unknown(Json *o, Json *unknown) {
-        struct json_object_iterator i, end;
-        int r = 0;
+/* Every change writes all LUNs of a target, so this goes by without a tree of them in json-c: with a thousand LUNs that was half the time of
+ * AddLun, and half a megabyte all over the heap, each page of which we had to copy while a pass ran. */
+
+static void print_string(FILE *f, const char *s) {
+        putc('"', f);
+        for (;;) {
+                size_t n = 0;
+
+                while ((unsigned char) s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
+                        n++;
+                (void) fwrite(s, 1, n, f);
+                if (!s[n])
+                        break;
+
+                (void) fprintf(f, s[n] == '"' || s[n] == '\\' ? "\\%c" : "\\u%04x", (unsigned char) s[n]);
+                s += n + 1;
+        }
+        putc('"', f);
+}
+
+/* key: with what stands before it and with its colon. */
+static void print_member(FILE *f, const char *key, const char *value) {
+        (void) fputs(key, f);
+        print_string(f, value);
+}
+
+static int print_unknown(FILE *f, Json *unknown) {
+        const char *text;
+        size_t n;
 
         if (!unknown)
                 return 0;
 
-        i = json_object_iter_begin(unknown);
-        end = json_object_iter_end(unknown);
-        for (; r >= 0 && !json_object_iter_equal(&i, &end); json_object_iter_next(&i))
-                /* A null is a value like another here, and json-c has it as NULL. */
-                if (json_object_object_add(o, json_object_iter_peek_name(&i), json_object_get(json_object_iter_peek_value(&i))) < 0)
-                        r = -ENOMEM;
+        /* Its members, as they stand between the braces. */
+        text = json_object_to_json_string_length(unknown, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+        if (!text)
+                return -ENOMEM;
+
+        putc(',', f);
+        (void) fwrite(text + 1, 1, n - 2, f);
+        return 0;
+}
+
+static int print_attributes(FILE *f, char *const *attributes) {
+        (void) fputs(",\"attributes\":{", f);
+        for (char *const *a = attributes; *a; a++) {
+                const char *value = strchr(*a, '=');
+                _cleanup_free_ char *key = strndup(*a, (size_t) (value - *a));
+
+                if (!key)
+                        return -ENOMEM;
+                print_member(f, a > attributes ? "," : "", key);
+                print_member(f, ":", value + 1);
+        }
+        putc('}', f);
+
+        return 0;
+}
+
+static int print_lun(FILE *f, const Lun *l) {
+        const Backstore *b = l->backstore;
+        int r = 0;
+
+        (void) fprintf(f, "{\"number\":%" PRIu32, l->number);
+        print_member(f, ",\"source\":", b->source);
+        print_member(f, ",\"name\":", b->name);
+        print_member(f, ",\"serial\":", b->serial);
+        (void) fprintf(f, ",\"hba\":%" PRIu32 ",\"readonly\":%s", b->hba, b->readonly ? "true" : "false");
+        print_member(f, ",\"origin\":", lun_origin_to_string(l->origin));
+        (void) fputs(l->wanted ? ",\"wanted\":true" : l->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false", f);
+
+        if (b->unmarked)
+                (void) fputs(",\"unmarked\":true", f);
+        if (b->size > 0)
+                (void) fprintf(f, ",\"size\":%" PRIu64, MIN(b->size, (uint64_t) INT64_MAX));
+        if (b->identity)
+                print_member(f, ",\"identity\":", b->identity);
+        if (b->mount)
+                print_member(f, ",\"mount\":", b->mount);
+        if (b->attributes)
+                r = print_attributes(f, b->attributes);
+        if (r >= 0)
+                r = print_unknown(f, l->unknown);
+        putc('}', f);
 
         return r;
 }
 
-static int format_lun(const Lun *l, Json **ret) {
-        _cleanup_(json_object_putp) Json *o = json_object_new_object(), *attributes = NULL;
-        const Backstore *b = l->backstore;
-        int r = o ? 0 : -ENOMEM;
+static int print_target(FILE *f, const Target *t) {
+        bool first = true;
+        int r = 0;
 
-        JSON_ADD(r, o, "number", json_object_new_int64(l->number));
-        JSON_ADD(r, o, "source", json_object_new_string(b->source));
-        JSON_ADD(r, o, "name", json_object_new_string(b->name));
-        JSON_ADD(r, o, "serial", json_object_new_string(b->serial));
-        JSON_ADD(r, o, "hba", json_object_new_int64(b->hba));
-        JSON_ADD(r, o, "readonly", json_object_new_boolean(b->readonly));
-        JSON_ADD(r, o, "origin", json_object_new_string(lun_origin_to_string(l->origin)));
-        JSON_ADD(r, o, "wanted", json_object_new_boolean(l->wanted));
-        if (!l->wanted && l->force)
-                JSON_ADD(r, o, "force", json_object_new_boolean(true));
+        (void) fprintf(f, "{\"version\":%d", TARGET_JSON_VERSION);
+        print_member(f, ",\"wwn\":", t->wwn);
+        print_member(f, ",\"label\":", t->label);
+        print_member(f, ",\"nexus\":", t->nexus);
+        (void) fputs(t->wanted ? ",\"wanted\":true" : t->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false", f);
 
-        if (b->unmarked)
-                JSON_ADD(r, o, "unmarked", json_object_new_boolean(true));
-        if (b->size > 0)
-                JSON_ADD(r, o, "size", json_object_new_int64((int64_t) MIN(b->size, (uint64_t) INT64_MAX)));
-        if (b->identity)
-                JSON_ADD(r, o, "identity", json_object_new_string(b->identity));
-        if (b->mount)
-                JSON_ADD(r, o, "mount", json_object_new_string(b->mount));
-
-        if (b->attributes && r >= 0) {
-                attributes = json_object_new_object();
-                if (!attributes)
-                        return -ENOMEM;
-                for (char **a = b->attributes; r >= 0 && *a; a++) {
-                        const char *value = strchr(*a, '=');
-                        _cleanup_free_ char *key = strndup(*a, (size_t) (value - *a));
-
-                        if (!key)
-                                return -ENOMEM;
-                        JSON_ADD(r, attributes, key, json_object_new_string(value + 1));
-                }
-                JSON_ADD(r, o, "attributes", json_object_get(attributes));
-        }
-
-        if (r >= 0)
-                r = add_unknown(o, l->unknown);
-        if (r < 0)
-                return r;
-
-        *ret = TAKE_PTR(o);
-        return 0;
-}
-
-int target_json_format(const Target *t, char **ret, size_t *ret_size) {
-        _cleanup_(json_object_putp) Json *o = json_object_new_object(), *luns = json_object_new_array();
-        _cleanup_free_ char *text = NULL;
-        size_t size;
-        int r = o && luns ? 0 : -ENOMEM;
-
-        JSON_ADD(r, o, "version", json_object_new_int(TARGET_JSON_VERSION));
-        JSON_ADD(r, o, "wwn", json_object_new_string(t->wwn));
-        JSON_ADD(r, o, "label", json_object_new_string(t->label));
-        JSON_ADD(r, o, "nexus", json_object_new_string(t->nexus));
-        JSON_ADD(r, o, "wanted", json_object_new_boolean(t->wanted));
-        if (!t->wanted && t->force)
-                JSON_ADD(r, o, "force", json_object_new_boolean(true));
-
+        (void) fputs(",\"luns\":[", f);
         for (size_t i = 0; r >= 0 && i < t->n_luns; i++) {
-                Json *l = NULL;
-
                 if (t->luns[i]->finished)
                         continue;
 
-                r = format_lun(t->luns[i], &l);
-                if (r >= 0 && json_object_array_add(luns, l) < 0) {
-                        json_object_put(l);
-                        r = -ENOMEM;
-                }
+                if (!first)
+                        putc(',', f);
+                first = false;
+                r = print_lun(f, t->luns[i]);
         }
+        putc(']', f);
 
-        JSON_ADD(r, o, "luns", json_object_get(luns));
         if (r >= 0)
-                r = add_unknown(o, t->unknown);
-        if (r < 0)
-                return r;
+                r = print_unknown(f, t->unknown);
+        (void) fputs("}\n", f);
 
-        r = json_write(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text, &size);
+        return r;
+}
+
+int target_json_format(const Target *t, char **ret, size_t *ret_size) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        FILE *f;
+        int r;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return -ENOMEM;
+
+        (void) __fsetlocking(f, FSETLOCKING_BYCALLER);
+        r = print_target(f, t);
+        if (r >= 0 && ferror(f))
+                r = -ENOMEM;
+        if (fclose(f) != 0 && r >= 0)
+                r = -ENOMEM;
         if (r < 0)
                 return r;
 

@@ -110,7 +110,7 @@ static void add_more(unsigned n_luns) {
         end("AddLun", ADDED);
 }
 
-static void remove_again(unsigned n_luns) {
+static void remove_again(void) {
         Target *t = registry_target(&host.fixture.engine.registry, "naa.5001405000000000");
         EditOptions o = { .timeout = UINT64_MAX, .force = true };
 
@@ -234,10 +234,11 @@ static void measure(unsigned n_luns, unsigned n_targets) {
         }
 
         host.size = HOST_SIZE;
-        if (wanted("add"))
+        for (unsigned i = 0; wanted("add") && i < (only ? 20 : 1); i++) {
                 add_more(n_luns);
-        if (wanted("remove") && wanted("add"))
-                remove_again(n_luns);
+                remove_again();
+                result.n_samples -= only ? 2 : 0;
+        }
         for (unsigned i = 0; wanted("objects") && i < (only ? 100 : 1); i++) {
                 begin();
                 host_ask(&host, HOST_ASK_OBJECTS);
