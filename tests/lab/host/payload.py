@@ -13,7 +13,7 @@ from host.stages import LabError, say
 LAB = GUEST.parent
 BENCH = LAB.parent / "bench"
 KMOD_TESTS = LAB.parent / "kmod"
-INITIATOR = ("initiator.c", "bad-chains.c", "device.c", "device.h")
+INITIATOR = ("initiator.c", "bad-chains.c", "bench.c", "bench.h", "checks.c", "checks.h", "device.c", "device.h", "talk.c", "talk.h")
 LIB = "usr/local/lib/vhscsid-lab"
 
 
@@ -53,11 +53,9 @@ def payload(tools: dict[str, bytes]) -> bytes:
 
         for source in [*sorted(LAB.glob("*.py")), GUEST / "nested.py"]:
             add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
-        for source in sorted(BENCH.glob("*")):
-            if source.suffix == ".c":
-                add(f"{LIB}/{source.stem}", compiled(source), 0o755)
-            elif source.suffix == ".py":
-                add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
+        for source in sorted(BENCH.glob("*.py")):
+            add(f"{LIB}/{source.name}", source.read_bytes(), 0o755)
+        add(f"{LIB}/floor", compiled(BENCH / "floor.c"), 0o755)
         for name, body in tools.items():
             add(f"{LIB}/{name}", body, 0o755)
         try:
