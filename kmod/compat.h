@@ -7,6 +7,13 @@
 
 #include "conftest.h"
 
+/* Commands complete where the backend completes them, without a workqueue. */
+#ifdef HAVE_DIRECT_COMPL
+#define VHSCSI_DIRECT	true
+#else
+#define VHSCSI_DIRECT	false
+#endif
+
 static inline void vhscsi_eventfd_signal(struct eventfd_ctx *ctx)
 {
 #ifdef HAVE_EVENTFD_SIGNAL_COUNT

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/rculist.h>
 #include <linux/string.h>
 #include <target/target_core_fabric.h>
 
@@ -29,37 +30,213 @@ static void tmf_reply(struct vhscsi_queue *q, const struct vhscsi_chain *c,
 	ctl_reply(q, c->head, c->segs + c->nout, c->nin, &resp, sizeof(resp));
 }
 
-/*
- * What the target core can do by itself. It rejects the task set functions, and
- * so do we: a guest then resets the unit, which it would do next anyway.
- */
-static int tmf_function(u32 subtype)
+/* -- task management */
+
+static bool lun_exists(struct vhscsi_tpg *tpg, u16 number)
 {
-	switch (subtype) {
-	case VIRTIO_SCSI_T_TMF_ABORT_TASK:
-		return TMR_ABORT_TASK;
-	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
-		return TMR_LUN_RESET;
-	}
-	return -EOPNOTSUPP;
+	struct se_lun *lun;
+	bool found = false;
+
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(lun, &tpg->se.tpg_lun_hlist, link)
+		found = found || lun->unpacked_lun == number;
+	rcu_read_unlock();
+	return found;
 }
 
-static void tmf_submit(struct vhscsi_queue *q, const struct vhscsi_chain *c,
+/* Which of the commands in flight a function is about. */
+struct tmf_scope {
+	u8 target;
+	bool any_lun, any_tag;
+	u16 lun;
+	u64 tag;
+};
+
+static bool tmf_is_about(const struct tmf_scope *s, const struct vhscsi_cmd *cmd)
+{
+	return cmd->req.target == s->target &&
+	       (s->any_lun || cmd->req.lun == s->lun) &&
+	       (s->any_tag || cmd->req.tag == s->tag);
+}
+
+/*
+ * Hands a part of the function to the target core, which gives it back to
+ * vhscsi_tmf_done. -ENOMEM: it does not.
+ */
+static int tmf_part(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
+		    u16 lun, int function, u64 tag)
+{
+	struct vhscsi_queue *q = whole->q;
+	struct vhscsi_cmd *part = vhscsi_cmd_get(q, c);
+	int r;
+
+	if (!part)
+		return -ENOMEM;
+	part->tmf = true;
+	part->whole = whole;
+	part->response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
+
+	whole->parts++;
+	r = target_submit_tmr(&part->se, q->dev->tpg[whole->req.target]->session,
+			      part->sense, lun, NULL, function, GFP_KERNEL, tag,
+			      TARGET_SCF_ACK_KREF);
+	if (r) {
+		whole->parts--;
+		vhscsi_cmd_put(part);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * Goes through the commands in flight; aborts those in the scope, if told to.
+ * Returns how many there are, -ENOMEM when not all of them can be aborted.
+ *
+ * The target core rejects the functions for a task set, so it gets one for each
+ * task. It finds them by tag: by ours, for a guest's need not be unique.
+ */
+static int tmf_walk(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
+		    const struct tmf_scope *s, bool abort)
+{
+	struct vhscsi_dev *d = whole->q->dev;
+	struct vhscsi_cmd *cmd;
+	unsigned int i;
+	int n = 0, r = 0;
+
+	for (i = VHSCSI_IO_QUEUE; i < VHSCSI_MAX_QUEUES && !r; i++) {
+		struct vhscsi_queue *other = &d->queue[i];
+
+		if (!READ_ONCE(other->inflight))
+			continue;
+		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
+		list_for_each_entry(cmd, &other->busy, link) {
+			if (!tmf_is_about(s, cmd))
+				continue;
+			n++;
+			if (!abort)
+				continue;
+			cmd->aborted = true;
+			r = tmf_part(whole, c, cmd->req.lun, TMR_ABORT_TASK, cmd->se.tag);
+			if (r)
+				break;
+		}
+		mutex_unlock(&other->mutex);
+	}
+	return r ?: n;
+}
+
+/*
+ * What the function comes to; parts of it may be under way.
+ *
+ * A guest is the only initiator of its portal group, and what others have in
+ * flight at a backstore is none of its business: its task set is what it sent
+ * itself. So CLEAR TASK SET is ABORT TASK SET, as it is in QEMU.
+ */
+static u8 tmf_start(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
+		    const struct virtio_scsi_ctrl_tmf_req *h)
+{
+	struct vhscsi_tpg *tpg = whole->q->dev->tpg[whole->req.target];
+	struct tmf_scope scope = {
+		.target = whole->req.target,
+		.lun = whole->req.lun,
+		.tag = le64_to_cpu((__force __le64)h->tag),
+	};
+	int r;
+
+	if (whole->function != VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET &&
+	    !lun_exists(tpg, scope.lun))
+		return VIRTIO_SCSI_S_INCORRECT_LUN;
+
+	switch (whole->function) {
+	case VIRTIO_SCSI_T_TMF_ABORT_TASK:
+		r = tmf_walk(whole, c, &scope, true);
+		break;
+	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
+		scope.any_lun = true;
+		fallthrough;
+	case VIRTIO_SCSI_T_TMF_ABORT_TASK_SET:
+	case VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET:
+		scope.any_tag = true;
+		r = tmf_walk(whole, c, &scope, true);
+		break;
+	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
+		r = tmf_part(whole, c, scope.lun, TMR_LUN_RESET, 0);
+		break;
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK_SET:
+		scope.any_tag = true;
+		fallthrough;
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK:
+		r = tmf_walk(whole, c, &scope, false);
+		/* FUNCTION COMPLETE, the standard's 0, says that there is none. */
+		return r ? VIRTIO_SCSI_S_FUNCTION_SUCCEEDED : VIRTIO_SCSI_S_OK;
+	default:
+		/* CLEAR ACA among them: the target core has no ACA. */
+		return VIRTIO_SCSI_S_FUNCTION_REJECTED;
+	}
+	/* Nothing to abort is what the guest wanted. */
+	return r < 0 ? VIRTIO_SCSI_S_FUNCTION_REJECTED : VIRTIO_SCSI_S_FUNCTION_SUCCEEDED;
+}
+
+/*
+ * The commands that a function ended are answered before the function itself
+ * (virtio 1.2, 5.6.6.2). The target core gave them back by now, so they are on
+ * some queue's list.
+ */
+static void tmf_answer_commands(struct vhscsi_dev *d)
+{
+	unsigned int i;
+
+	for (i = VHSCSI_IO_QUEUE; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *other = &d->queue[i];
+
+		if (llist_empty(&other->done))
+			continue;
+		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
+		vhscsi_queue_reap(other);
+		vhscsi_queue_publish(other);
+		mutex_unlock(&other->mutex);
+		/* If it was the last one, its worker has to say so. */
+		vhscsi_queue_wake(other);
+	}
+}
+
+static void tmf_put(struct vhscsi_cmd *whole)
+{
+	struct vhscsi_queue *q = whole->q;
+
+	if (--whole->parts)
+		return;
+
+	tmf_answer_commands(q->dev);
+	if (whole->response == VIRTIO_SCSI_S_FUNCTION_SUCCEEDED &&
+	    (whole->function == VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET ||
+	     whole->function == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET))
+		vhscsi_uevent("reset", q->dev, whole->req.target);
+	if (!q->ring.fault)
+		ctl_reply(q, whole->head, whole->in, whole->nin, &whole->response, 1);
+	vhscsi_cmd_put(whole);
+}
+
+/* The target core gave a part back. */
+void vhscsi_tmf_done(struct vhscsi_cmd *part)
+{
+	struct vhscsi_cmd *whole = part->whole;
+
+	if (part->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
+		whole->response = part->response;
+	vhscsi_cmd_put(part);
+	tmf_put(whole);
+}
+
+static void tmf_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c,
 		       const struct virtio_scsi_ctrl_tmf_req *h)
 {
-	int fn = tmf_function(le32_to_cpu((__force __le32)h->subtype));
-	struct vhscsi_tpg *tpg;
-	struct vhscsi_cmd *cmd;
+	struct vhscsi_cmd *whole;
 	u8 target;
 	u16 lun;
-	int r;
 
 	if (vhscsi_lun_parse(h->lun, &target, &lun) || !q->dev->tpg[target]) {
 		tmf_reply(q, c, VIRTIO_SCSI_S_BAD_TARGET);
-		return;
-	}
-	if (fn < 0) {
-		tmf_reply(q, c, VIRTIO_SCSI_S_FUNCTION_REJECTED);
 		return;
 	}
 	/* The answer is one byte, so it is in one piece. */
@@ -68,25 +245,24 @@ static void tmf_submit(struct vhscsi_queue *q, const struct vhscsi_chain *c,
 		return;
 	}
 
-	cmd = vhscsi_cmd_get(q, c);
-	if (!cmd) {
+	whole = vhscsi_cmd_get(q, c);
+	if (!whole) {
 		tmf_reply(q, c, VIRTIO_SCSI_S_FUNCTION_REJECTED);
 		return;
 	}
-	cmd->tmf = true;
-	cmd->response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
-	cmd->in[0] = c->segs[c->nout];
-	cmd->nin = 1;
+	whole->function = le32_to_cpu((__force __le32)h->subtype);
+	whole->req.target = target;
+	whole->req.lun = lun;
+	whole->in[0] = c->segs[c->nout];
+	whole->nin = 1;
 
-	tpg = q->dev->tpg[target];
-	r = target_submit_tmr(&cmd->se, tpg->session, cmd->sense, lun, NULL, fn,
-			      GFP_KERNEL, le64_to_cpu((__force __le64)h->tag),
-			      TARGET_SCF_ACK_KREF);
-	if (r) {
-		vhscsi_cmd_put(cmd);
-		tmf_reply(q, c, VIRTIO_SCSI_S_FUNCTION_REJECTED);
-	}
+	/* Parts come back through this queue's list, so not before we are done. */
+	whole->parts = 1;
+	whole->response = tmf_start(whole, c, h);
+	tmf_put(whole);
 }
+
+/* -- the queue */
 
 static void ctl_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c)
 {
@@ -103,7 +279,7 @@ static void ctl_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c)
 	switch (le32_to_cpu((__force __le32)h.type)) {
 	case VIRTIO_SCSI_T_TMF:
 		if (len >= sizeof(h.tmf)) {
-			tmf_submit(q, c, &h.tmf);
+			tmf_accept(q, c, &h.tmf);
 			return;
 		}
 		break;
@@ -128,38 +304,7 @@ unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 		if (vhscsi_ring_next(&q->ring, q->mem, c) <= 0)
 			break;
 		n++;
-		if (q->inflight >= q->ring.num) {
-			vhscsi_ring_break(&q->ring, VHSCSI_FAULT_AVAIL_INDEX);
-			break;
-		}
 		ctl_accept(q, c);
 	}
 	return n;
-}
-
-/*
- * The commands that a function ended are answered before the function itself
- * (virtio 1.2, 5.6.6.2). The target core gave them back by now, so they are on
- * some queue's list.
- */
-void vhscsi_ctl_answer(struct vhscsi_cmd *cmd)
-{
-	struct vhscsi_queue *q = cmd->q;
-	struct vhscsi_dev *d = q->dev;
-	unsigned int i;
-
-	for (i = VHSCSI_IO_QUEUE; i < VHSCSI_MAX_QUEUES; i++) {
-		struct vhscsi_queue *other = &d->queue[i];
-
-		if (llist_empty(&other->done))
-			continue;
-		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
-		vhscsi_queue_reap(other);
-		vhscsi_queue_publish(other);
-		mutex_unlock(&other->mutex);
-		/* If it was the last one, its worker has to say so. */
-		vhscsi_queue_wake(other);
-	}
-
-	ctl_reply(q, cmd->head, cmd->in, cmd->nin, &cmd->response, 1);
 }

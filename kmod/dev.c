@@ -91,6 +91,10 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 		q->dev = d;
 		q->index = i;
 		init_llist_head(&q->done);
+		INIT_WORK(&q->done_work, vhscsi_done_work);
+		init_llist_head(&q->submit);
+		INIT_WORK(&q->submit_work, vhscsi_submit_work);
+		INIT_LIST_HEAD(&q->busy);
 		init_waitqueue_func_entry(&q->kick_wait, kick_wake);
 		init_poll_funcptr(&q->kick_table, kick_queue);
 	}
@@ -122,6 +126,9 @@ static void tpgs_leave(struct vhscsi_dev *d)
 		mutex_unlock(&tpg->mutex);
 		d->tpg[i] = NULL;
 		target_undepend_item(&tpg->se.tpg_group.cg_item);
+		/* Who hears of it can remove it. */
+		if (d->attached)
+			vhscsi_uevent("detach", d, i);
 	}
 }
 
@@ -151,7 +158,6 @@ static void dev_detach(struct vhscsi_dev *d)
 	tpgs_leave(d);
 	vhscsi_evt_drop(d);
 	d->attached = false;
-	vhscsi_uevent("detach", d->wwpn, d->pid, -1);
 }
 
 static int vhscsi_release(struct inode *inode, struct file *f)
@@ -282,7 +288,9 @@ static int dev_attach(struct vhscsi_dev *d, const struct vhost_scsi_target *t)
 		return r;
 
 	d->attached = true;
-	vhscsi_uevent("attach", d->wwpn, d->pid, -1);
+	for (i = 0; i < VHSCSI_MAX_TARGETS; i++)
+		if (d->tpg[i])
+			vhscsi_uevent("attach", d, i);
 	r = queues_start(d);
 	if (r) {
 		dev_detach(d);

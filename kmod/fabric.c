@@ -33,7 +33,7 @@ static void fabric_release_cmd(struct se_cmd *se)
 	/* Once it is on the list another may answer it and the device may go. */
 	rcu_read_lock();
 	if (llist_add(&cmd->node, &q->done))
-		vhscsi_queue_wake(q);
+		vhscsi_queue_done(q);
 	rcu_read_unlock();
 }
 
@@ -172,6 +172,41 @@ static struct configfs_attribute *vhscsi_tpg_attrs[] = {
 	NULL,
 };
 
+/* T10 PI is not offered to guests, so what rtslib restores of vhost_scsi can be but this. */
+static ssize_t vhscsi_tpg_attrib_fabric_prot_type_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "0\n");
+}
+
+static ssize_t vhscsi_tpg_attrib_fabric_prot_type_store(struct config_item *item, const char *page,
+							size_t count)
+{
+	u8 type;
+	int r = kstrtou8(page, 0, &type);
+
+	return r ?: type ? -EINVAL : count;
+}
+
+CONFIGFS_ATTR(vhscsi_tpg_attrib_, fabric_prot_type);
+
+static struct configfs_attribute *vhscsi_tpg_attrib_attrs[] = {
+	&vhscsi_tpg_attrib_attr_fabric_prot_type,
+	NULL,
+};
+
+/* rtslib takes a fabric without a version for none. */
+static ssize_t vhscsi_wwn_version_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "vhscsi " VHSCSI_VERSION "\n");
+}
+
+CONFIGFS_ATTR_RO(vhscsi_wwn_, version);
+
+static struct configfs_attribute *vhscsi_wwn_attrs[] = {
+	&vhscsi_wwn_attr_version,
+	NULL,
+};
+
 /* -- targets, portal groups, LUNs */
 
 static struct se_wwn *fabric_make_wwn(struct target_fabric_configfs *tf,
@@ -261,9 +296,7 @@ static void lun_is_gone(struct se_portal_group *se, struct se_lun *lun)
 	mutex_unlock(&tpg->mutex);
 }
 
-#ifndef HAVE_FABRIC_POST_UNLINK
-#define fabric_pre_unlink lun_is_gone
-#else
+#ifdef HAVE_FABRIC_POST_UNLINK
 /* The core calls it without a look whether it is there. */
 static void fabric_pre_unlink(struct se_portal_group *se, struct se_lun *lun)
 {
@@ -332,11 +365,15 @@ static struct target_core_fabric_ops vhscsi_ops = {
 	.fabric_make_tpg		= fabric_make_tpg,
 	.fabric_drop_tpg		= fabric_drop_tpg,
 	.fabric_post_link		= fabric_post_link,
-	.fabric_pre_unlink		= fabric_pre_unlink,
 #ifdef HAVE_FABRIC_POST_UNLINK
+	.fabric_pre_unlink		= fabric_pre_unlink,
 	.fabric_post_unlink		= lun_is_gone,
+#else
+	.fabric_pre_unlink		= lun_is_gone,
 #endif
+	.tfc_wwn_attrs			= vhscsi_wwn_attrs,
 	.tfc_tpg_base_attrs		= vhscsi_tpg_attrs,
+	.tfc_tpg_attrib_attrs		= vhscsi_tpg_attrib_attrs,
 #ifdef HAVE_DIRECT_SUBMIT
 	.default_submit_type		= TARGET_DIRECT_SUBMIT,
 	.direct_submit_supp		= 1,

@@ -93,6 +93,7 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 	cmd->sgl = cmd->sgl_inline;
 	cmd->in = cmd->in_inline;
 	q->inflight++;
+	list_add_tail(&cmd->link, &q->busy);
 	return cmd;
 }
 
@@ -125,6 +126,7 @@ void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 	cmd_unmap(cmd);
 	if (cmd->in != cmd->in_inline)
 		kvfree(cmd->in);
+	list_del(&cmd->link);
 	cmd->next = q->free;
 	q->free = cmd;
 	q->inflight--;
@@ -209,11 +211,14 @@ static bool cdb_is_transfer(const u8 *cdb)
  * Whether the guest's own pages will do. A transfer goes to the block layer piece
  * by piece, so each has to be whole blocks. Anything else the target core maps as
  * one range of pages, so there must be no gap inside.
+ *
+ * And that it writes to, whatever the direction: an INQUIRY that comes with data
+ * would overwrite pages that were only to be read, and the zero page is one.
  */
-static bool data_is_straight(struct data_walk w, const u8 *cdb,
+static bool data_is_straight(struct data_walk w, const u8 *cdb, bool in,
 			     unsigned int *ret_pieces)
 {
-	bool transfer = cdb_is_transfer(cdb), straight = true, first = true;
+	bool transfer = cdb_is_transfer(cdb), straight = transfer || in, first = true;
 	unsigned int pieces = 0;
 	struct vhscsi_seg s;
 
@@ -332,7 +337,7 @@ static int cmd_map(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c)
 	if (w.left > VHSCSI_MAX_PAGES * PAGE_SIZE)
 		return -E2BIG;
 	if (w.left) {
-		straight = data_is_straight(w, cmd->cdb, &pieces);
+		straight = data_is_straight(w, cmd->cdb, in, &pieces);
 		if (!straight)
 			pieces = DIV_ROUND_UP(w.left, PAGE_SIZE);
 	}
@@ -399,8 +404,9 @@ static void result_of(struct vhscsi_cmd *cmd, struct vhscsi_result *ret)
 	const struct se_cmd *se = &cmd->se;
 
 	*ret = (struct vhscsi_result) {
-		/* One that was aborted came back without a status. */
-		.response = cmd->answered ? VIRTIO_SCSI_S_OK : VIRTIO_SCSI_S_ABORTED,
+		/* One that was cancelled came back without a status. */
+		.response = cmd->answered ? VIRTIO_SCSI_S_OK :
+			    cmd->aborted ? VIRTIO_SCSI_S_ABORTED : VIRTIO_SCSI_S_RESET,
 		.status = se->scsi_status,
 		.overflow = se->se_cmd_flags & SCF_OVERFLOW_BIT,
 		.sense = cmd->sense,
@@ -451,15 +457,15 @@ unsigned int vhscsi_queue_reap(struct vhscsi_queue *q)
 
 	list = llist_reverse_order(list);
 	llist_for_each_entry_safe(cmd, next, list, node) {
-		/* A ring that broke takes no answers; the pages go back all the same. */
-		if (!q->ring.fault) {
-			if (cmd->tmf)
-				vhscsi_ctl_answer(cmd);
-			else
-				vhscsi_io_answer(cmd);
-		}
-		vhscsi_cmd_put(cmd);
 		n++;
+		if (cmd->tmf) {
+			vhscsi_tmf_done(cmd);
+			continue;
+		}
+		/* A ring that broke takes no answers; the pages go back all the same. */
+		if (!q->ring.fault)
+			vhscsi_io_answer(cmd);
+		vhscsi_cmd_put(cmd);
 	}
 	return n;
 }
@@ -536,7 +542,8 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 
 	r = cmd_map(cmd, c);
 	if (!r) {
-		cmd->se.tag = req.tag;
+		/* Guests may use a tag twice, and what aborts must not. */
+		cmd->se.tag = q->serial++ * VHSCSI_MAX_QUEUES + q->index;
 		r = target_init_cmd(&cmd->se, tpg->session, cmd->sense, req.lun,
 				    req.bytes, task_attr(req.attr),
 				    dirs[req.dir], TARGET_SCF_ACK_KREF);
@@ -558,6 +565,43 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 }
 
 /*
+ * The target core completes in the kernel's workqueues, one item a command. If a
+ * thread submitted a batch, each command's completion would be let in between,
+ * with a switch there and one back. Submitted from a workqueue as well, they all
+ * wait in line behind it.
+ */
+void vhscsi_submit_work(struct work_struct *work)
+{
+	struct vhscsi_queue *q = container_of(work, struct vhscsi_queue, submit_work);
+	struct llist_node *list = llist_reverse_order(llist_del_all(&q->submit));
+	struct vhscsi_cmd *cmd, *next;
+
+	/* From its submission on a command is not ours. */
+	llist_for_each_entry_safe(cmd, next, list, node)
+		target_submit(&cmd->se);
+}
+
+static void io_submit(struct vhscsi_queue *q, struct vhscsi_cmd *batch)
+{
+	struct vhscsi_cmd *cmd;
+
+	if (!batch)
+		return;
+	if (VHSCSI_DIRECT || !batch->next) {
+		while ((cmd = batch)) {
+			batch = cmd->next;
+			target_submit(&cmd->se);
+		}
+		return;
+	}
+	while ((cmd = batch)) {
+		batch = cmd->next;
+		llist_add(&cmd->node, &q->submit);
+	}
+	queue_work(vhscsi_wq, &q->submit_work);
+}
+
+/*
  * Takes a batch of requests and submits it. First all, then all: completions of
  * the first would otherwise compete with the submission of the last.
  */
@@ -573,11 +617,6 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 		if (vhscsi_ring_next(&q->ring, q->mem, c) <= 0)
 			break;
 		n++;
-		/* More than the ring can hold: some head was offered twice. */
-		if (q->inflight >= q->ring.num) {
-			vhscsi_ring_break(&q->ring, VHSCSI_FAULT_AVAIL_INDEX);
-			break;
-		}
 		cmd = io_accept(q, c);
 		if (cmd) {
 			cmd->next = NULL;
@@ -586,12 +625,6 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 		}
 	}
 
-	while (batch) {
-		struct vhscsi_cmd *cmd = batch;
-
-		/* From its submission on the command is not ours. */
-		batch = cmd->next;
-		target_submit(&cmd->se);
-	}
+	io_submit(q, batch);
 	return n;
 }

@@ -17,21 +17,30 @@ static char *node = "vhost-scsi";
 module_param(node, charp, 0444);
 MODULE_PARM_DESC(node, "name of the node in /dev (default: vhost-scsi); goes with fabric");
 
+unsigned int vhscsi_poll_us;
+module_param_named(poll_us, vhscsi_poll_us, uint, 0644);
+MODULE_PARM_DESC(poll_us, "longest time, in microseconds, to look for the next request before sleeping (default: 0, never)");
+
+struct workqueue_struct *vhscsi_wq;
+
 static struct miscdevice vhscsi_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.fops = &vhscsi_fops,
 };
 
-/* For the daemon: what happened at the node, without its having to ask. */
-void vhscsi_uevent(const char *event, const char *wwpn, pid_t pid, int queue)
+/*
+ * For the daemon: what happened to a portal group, without its having to ask.
+ * May sleep.
+ */
+void vhscsi_uevent(const char *event, const struct vhscsi_dev *d, u16 tag)
 {
-	char e[32], w[TRANSPORT_IQN_LEN + 8], p[24], q[24];
-	char *env[] = { e, w, p, queue >= 0 ? q : NULL, NULL };
+	char e[32], w[TRANSPORT_IQN_LEN + 8], t[16], p[24];
+	char *env[] = { e, w, t, p, NULL };
 
 	snprintf(e, sizeof(e), "VHSCSI_EVENT=%s", event);
-	snprintf(w, sizeof(w), "WWPN=%s", wwpn);
-	snprintf(p, sizeof(p), "PID=%d", pid);
-	snprintf(q, sizeof(q), "QUEUE=%d", queue);
+	snprintf(w, sizeof(w), "WWPN=%s", d->wwpn);
+	snprintf(t, sizeof(t), "TPGT=%u", tag);
+	snprintf(p, sizeof(p), "PID=%d", d->pid);
 	kobject_uevent_env(&vhscsi_misc.this_device->kobj, KOBJ_CHANGE, env);
 }
 
@@ -56,6 +65,10 @@ static int __init vhscsi_init(void)
 	int r;
 
 	vhscsi_misc.name = node;
+	/* Of the CPU that it is used on, as the target core's are: see vhscsi_submit_work. */
+	vhscsi_wq = alloc_workqueue("vhscsi", WQ_MEM_RECLAIM, 0);
+	if (!vhscsi_wq)
+		return -ENOMEM;
 
 	/*
 	 * The node first: LIO takes a second fabric of one name without a word,
@@ -63,16 +76,18 @@ static int __init vhscsi_init(void)
 	 * there cannot be.
 	 */
 	r = node_exists() ? -EEXIST : misc_register(&vhscsi_misc);
-	if (r == -EEXIST) {
+	if (r == -EEXIST)
 		pr_err("/dev/%s is there already: unload vhost_scsi first\n", node);
+	if (r) {
+		destroy_workqueue(vhscsi_wq);
 		return r;
 	}
-	if (r)
-		return r;
 
 	r = vhscsi_fabric_register(fabric);
-	if (r)
+	if (r) {
 		misc_deregister(&vhscsi_misc);
+		destroy_workqueue(vhscsi_wq);
+	}
 	return r;
 }
 
@@ -80,11 +95,13 @@ static void __exit vhscsi_exit(void)
 {
 	vhscsi_fabric_unregister();
 	misc_deregister(&vhscsi_misc);
+	destroy_workqueue(vhscsi_wq);
 }
 
 module_init(vhscsi_init);
 module_exit(vhscsi_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("vhost-scsi fabric of the target core");
+MODULE_VERSION(VHSCSI_VERSION);
 /* rtslib loads the fabric by this name. */
 MODULE_ALIAS("tcm_vhost");

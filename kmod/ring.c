@@ -49,6 +49,7 @@ const char *vhscsi_fault_name(enum vhscsi_fault fault)
 		[VHSCSI_FAULT_NONE]		= "none",
 		[VHSCSI_FAULT_RING_MEMORY]	= "ring-memory",
 		[VHSCSI_FAULT_AVAIL_INDEX]	= "avail-index",
+		[VHSCSI_FAULT_OVERCOMMIT]	= "overcommit",
 		[VHSCSI_FAULT_HEAD]		= "head",
 		[VHSCSI_FAULT_NEXT]		= "next",
 		[VHSCSI_FAULT_LOOP]		= "loop",
@@ -73,6 +74,7 @@ int vhscsi_ring_start(struct vhscsi_ring *r)
 	r->avail_seen = r->last_avail;
 	r->signalled_valid = false;
 	r->quiet = false;
+	r->taken = 0;
 
 	if (read_u16(&r->used_idx, &r->used->idx))
 		return -EFAULT;
@@ -209,6 +211,9 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 	if (ret <= 0)
 		return ret;
 
+	/* A driver that keeps to its own descriptors has none left by then. */
+	if (r->taken == r->num)
+		return vhscsi_ring_break(r, VHSCSI_FAULT_OVERCOMMIT);
 	if (read_u16(&head, &r->avail->ring[r->last_avail & (r->num - 1)]))
 		return vhscsi_ring_break(r, VHSCSI_FAULT_RING_MEMORY);
 	if (head >= r->num)
@@ -243,6 +248,7 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 	}
 
 	r->last_avail++;
+	r->taken++;
 	return 1;
 }
 
@@ -260,6 +266,7 @@ void vhscsi_ring_put(struct vhscsi_ring *r, u16 head, u32 len)
 		return;
 	}
 	r->used_idx++;
+	r->taken--;
 }
 
 /* Shows the driver what was put. True: it wants to be told. */
@@ -308,6 +315,12 @@ void vhscsi_ring_quiet(struct vhscsi_ring *r)
 	r->quiet = true;
 	if (!r->event_idx && write_u16(VRING_USED_F_NO_NOTIFY, &r->used->flags))
 		r->fault = VHSCSI_FAULT_RING_MEMORY;
+}
+
+/* Whether there is something to take, without asking for a kick. */
+bool vhscsi_ring_ready(struct vhscsi_ring *r)
+{
+	return !r->fault && ring_has_avail(r) > 0;
 }
 
 /*

@@ -30,6 +30,7 @@ enum vhscsi_fault {
 	VHSCSI_FAULT_NONE,
 	VHSCSI_FAULT_RING_MEMORY,	/* the ring itself is not accessible */
 	VHSCSI_FAULT_AVAIL_INDEX,	/* more available than the ring holds */
+	VHSCSI_FAULT_OVERCOMMIT,	/* more taken than it holds: a head twice */
 	VHSCSI_FAULT_HEAD,		/* a head that is no descriptor */
 	VHSCSI_FAULT_NEXT,		/* a next that is no descriptor */
 	VHSCSI_FAULT_LOOP,		/* a chain longer than its table */
@@ -51,6 +52,7 @@ struct vhscsi_ring {
 
 	u16 last_avail;			/* the next one to take */
 	u16 avail_seen;			/* where the driver was when we looked */
+	unsigned int taken;		/* and not given back yet */
 	u16 used_idx;			/* the next one to give back */
 	u16 published;			/* what of it the driver can see */
 	u16 signalled;			/* used_idx at the last decision */
@@ -76,6 +78,7 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 void vhscsi_ring_put(struct vhscsi_ring *r, u16 head, u32 len);
 bool vhscsi_ring_publish(struct vhscsi_ring *r);
 void vhscsi_ring_quiet(struct vhscsi_ring *r);
+bool vhscsi_ring_ready(struct vhscsi_ring *r);
 bool vhscsi_ring_listen(struct vhscsi_ring *r);
 
 /* From a walk along the chain that found what the ring itself cannot see. */

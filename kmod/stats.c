@@ -4,10 +4,25 @@
 
 #include "vhscsi.h"
 
+static ssize_t queues_show(const struct vhscsi_dev *d, bool broken, char *page, ssize_t at)
+{
+	unsigned int i;
+	ssize_t n = 0;
+
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
+		const struct vhscsi_queue *q = &d->queue[i];
+		enum vhscsi_fault fault = READ_ONCE(q->ring.fault);
+
+		if (q->live && !!fault == broken)
+			n += sysfs_emit_at(page, at + n, "queue %u size %u fault %s\n",
+					   i, q->ring.num, vhscsi_fault_name(fault));
+	}
+	return n;
+}
+
 ssize_t vhscsi_status_show(struct vhscsi_tpg *tpg, char *page)
 {
 	struct vhscsi_dev *d;
-	unsigned int i;
 	ssize_t n = 0;
 
 	mutex_lock(&tpg->mutex);
@@ -16,14 +31,9 @@ ssize_t vhscsi_status_show(struct vhscsi_tpg *tpg, char *page)
 	if (d) {
 		n += sysfs_emit_at(page, n, "pid %d\ncomm %s\nfeatures %#llx\nworkers %u\n",
 				   d->pid, d->comm, d->features, d->nworkers);
-		for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
-			const struct vhscsi_queue *q = &d->queue[i];
-
-			if (q->live)
-				n += sysfs_emit_at(page, n, "queue %u size %u fault %s\n",
-						   i, q->ring.num,
-						   vhscsi_fault_name(READ_ONCE(q->ring.fault)));
-		}
+		/* As many as may be are more than a page holds: what matters first. */
+		n += queues_show(d, true, page, n);
+		n += queues_show(d, false, page, n);
 	}
 	mutex_unlock(&tpg->mutex);
 	return n;

@@ -28,12 +28,15 @@
 #include <linux/scatterlist.h>
 #include <linux/vhost.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <target/target_core_base.h>
 
 #include "compat.h"
 #include "mem.h"
 #include "request.h"
 #include "ring.h"
+
+#define VHSCSI_VERSION		"0.1.0"
 
 #define VHSCSI_CTL_QUEUE	0
 #define VHSCSI_EVT_QUEUE	1
@@ -54,13 +57,21 @@ struct vhscsi_queue;
 
 struct vhscsi_cmd {
 	struct se_cmd se;
-	struct llist_node node;		/* queue->done */
+	struct llist_node node;		/* queue->submit, later queue->done */
+	struct list_head link;		/* queue->busy */
 	struct vhscsi_cmd *next;	/* queue->free, or the batch */
 	struct vhscsi_queue *q;
 	u16 head;
-	bool tmf;
 	bool answered;			/* the target core gave a status */
-	u8 response;			/* of a task management function */
+	bool aborted;			/* a task management function is at it */
+
+	/* A task management function: of as many of the target core's as there are commands. */
+	bool tmf;
+	u8 response;
+	u32 function;
+	unsigned int parts;
+	struct vhscsi_cmd *whole;	/* that this is a part of */
+
 	struct vhscsi_request req;
 
 	/* The response's place, and that of bounced data for the guest. */
@@ -87,6 +98,10 @@ struct vhscsi_worker {
 	struct vhscsi_dev *dev;
 	struct task_struct *task;
 	DECLARE_BITMAP(todo, VHSCSI_MAX_QUEUES);
+	/* Polling: queues that do not kick, for how long, and that it is over. */
+	DECLARE_BITMAP(silent, VHSCSI_MAX_QUEUES);
+	u64 poll_ns;
+	bool tell;
 	struct vhscsi_chain chain;
 };
 
@@ -100,9 +115,14 @@ struct vhscsi_queue {
 	struct vhscsi_ring ring;
 	struct vhscsi_mem *mem;		/* dev's */
 	unsigned int inflight;
+	u64 serial;			/* of the next command */
+	struct list_head busy;
 	struct vhscsi_cmd *free;
 	struct eventfd_ctx *call, *err;
 	struct llist_head done;
+	struct work_struct done_work;	/* wakes the worker */
+	struct llist_head submit;
+	struct work_struct submit_work;
 	struct vhscsi_queue_stats stats;
 
 	/* dev->mutex */
@@ -170,7 +190,9 @@ static inline struct vhscsi_cmd *to_vhscsi_cmd(struct se_cmd *se)
 }
 
 /* main.c */
-void vhscsi_uevent(const char *event, const char *wwpn, pid_t pid, int queue);
+extern unsigned int vhscsi_poll_us;
+extern struct workqueue_struct *vhscsi_wq;
+void vhscsi_uevent(const char *event, const struct vhscsi_dev *d, u16 tag);
 
 /* dev.c */
 extern const struct file_operations vhscsi_fops;
@@ -179,6 +201,8 @@ extern const struct file_operations vhscsi_fops;
 int vhscsi_workers_start(struct vhscsi_dev *d, unsigned int wanted);
 void vhscsi_workers_stop(struct vhscsi_dev *d);
 void vhscsi_queue_wake(struct vhscsi_queue *q);
+void vhscsi_queue_done(struct vhscsi_queue *q);
+void vhscsi_done_work(struct work_struct *work);
 
 /* io.c */
 struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
@@ -189,6 +213,7 @@ int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
 		   size_t len);
 int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
 		    const void *from, size_t len);
+void vhscsi_submit_work(struct work_struct *work);
 unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
 void vhscsi_io_answer(struct vhscsi_cmd *cmd);
 unsigned int vhscsi_queue_reap(struct vhscsi_queue *q);
@@ -196,7 +221,7 @@ void vhscsi_queue_publish(struct vhscsi_queue *q);
 
 /* ctl.c */
 unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
-void vhscsi_ctl_answer(struct vhscsi_cmd *cmd);
+void vhscsi_tmf_done(struct vhscsi_cmd *part);
 
 /* evt.c */
 void vhscsi_evt_add(struct vhscsi_tpg *tpg, u64 lun, u32 reason);

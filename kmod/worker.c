@@ -5,6 +5,7 @@
 #include <linux/kthread.h>
 #include <linux/mmu_context.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -23,9 +24,27 @@ void vhscsi_queue_wake(struct vhscsi_queue *q)
 		wake_up_process(w->task);
 }
 
+/*
+ * The first of some commands is done. The worker shall find many of them, so
+ * whoever completes in a workqueue gets to the end of what is in line there.
+ */
+void vhscsi_queue_done(struct vhscsi_queue *q)
+{
+	if (in_task() && current->flags & PF_WQ_WORKER && READ_ONCE(q->inflight) > 1)
+		queue_work(vhscsi_wq, &q->done_work);
+	else
+		vhscsi_queue_wake(q);
+}
+
+void vhscsi_done_work(struct work_struct *work)
+{
+	vhscsi_queue_wake(container_of(work, struct vhscsi_queue, done_work));
+}
+
 static void queue_broken(struct vhscsi_queue *q)
 {
 	struct vhscsi_dev *d = q->dev;
+	unsigned int i;
 
 	q->reported = true;
 	pr_warn_ratelimited("%s: queue %u of %s (pid %d) is broken: %s\n", d->wwpn,
@@ -33,8 +52,71 @@ static void queue_broken(struct vhscsi_queue *q)
 			    vhscsi_fault_name(q->ring.fault));
 	if (q->err)
 		vhscsi_eventfd_signal(q->err);
-	vhscsi_uevent("broken", d->wwpn, d->pid, q->index);
+	/* Which queue, and why, is in status. */
+	for (i = 0; i < VHSCSI_MAX_TARGETS; i++)
+		if (d->tpg[i])
+			vhscsi_uevent("broken", d, i);
 }
+
+/* -- polling: off unless poll_us is set */
+
+#define POLL_START_NS	10000
+
+/* Whether a queue whose driver does not kick has something. */
+static bool queue_is_ready(struct vhscsi_queue *q)
+{
+	bool ready = false;
+
+	/* A ring may be moved. If it is right now, that is no reason to wait. */
+	if (mutex_trylock(&q->mutex)) {
+		ready = q->live && vhscsi_ring_ready(&q->ring);
+		mutex_unlock(&q->mutex);
+	}
+	return ready;
+}
+
+/*
+ * Looks after the queues that were not told to kick until one has something, or
+ * for as long as that was worth while lately; then they are told to.
+ */
+static void worker_poll(struct vhscsi_worker *w)
+{
+	u64 until = local_clock() + w->poll_ns;
+	unsigned int i;
+
+	while (local_clock() < until && !need_resched() && !kthread_should_stop()) {
+		if (!bitmap_empty(w->todo, VHSCSI_MAX_QUEUES))
+			return;
+		for_each_set_bit(i, w->silent, VHSCSI_MAX_QUEUES) {
+			if (queue_is_ready(&w->dev->queue[i])) {
+				set_bit(i, w->todo);
+				return;
+			}
+		}
+		cpu_relax();
+	}
+
+	w->tell = true;
+	for_each_set_bit(i, w->silent, VHSCSI_MAX_QUEUES)
+		set_bit(i, w->todo);
+	bitmap_zero(w->silent, VHSCSI_MAX_QUEUES);
+}
+
+/* It pays where the next request comes sooner than the polling would end. */
+static void worker_sleep(struct vhscsi_worker *w)
+{
+	u64 limit = READ_ONCE(vhscsi_poll_us) * NSEC_PER_USEC;
+	u64 slept = local_clock();
+
+	schedule();
+	slept = local_clock() - slept;
+	if (slept < limit)
+		w->poll_ns = clamp_t(u64, w->poll_ns * 2, POLL_START_NS, limit);
+	else
+		w->poll_ns = 0;
+}
+
+/* -- queues */
 
 /* Answers what is done, takes what is new. True: there is more. */
 static bool queue_serve(struct vhscsi_worker *w, struct vhscsi_queue *q)
@@ -61,8 +143,14 @@ static bool queue_serve(struct vhscsi_worker *w, struct vhscsi_queue *q)
 	vhscsi_queue_reap(q);
 	vhscsi_queue_publish(q);
 
-	if (q->live && q->index != VHSCSI_EVT_QUEUE)
-		more = taken == VHSCSI_BATCH || vhscsi_ring_listen(&q->ring);
+	if (q->live && q->index != VHSCSI_EVT_QUEUE) {
+		if (taken == VHSCSI_BATCH)
+			more = true;
+		else if (w->poll_ns && !w->tell)
+			__set_bit(q->index, w->silent);
+		else
+			more = vhscsi_ring_listen(&q->ring);
+	}
 	if (q->ring.fault && !q->reported)
 		queue_broken(q);
 	if (!q->live && !q->inflight)
@@ -84,7 +172,12 @@ static int worker_run(void *data)
 		if (kthread_should_stop())
 			break;
 		if (bitmap_empty(w->todo, VHSCSI_MAX_QUEUES)) {
-			schedule();
+			if (bitmap_empty(w->silent, VHSCSI_MAX_QUEUES)) {
+				worker_sleep(w);
+			} else {
+				__set_current_state(TASK_RUNNING);
+				worker_poll(w);
+			}
 			continue;
 		}
 		__set_current_state(TASK_RUNNING);
@@ -96,6 +189,7 @@ static int worker_run(void *data)
 			if (queue_serve(w, &d->queue[i]))
 				set_bit(i, w->todo);
 		}
+		w->tell = false;
 		cond_resched();
 	}
 	__set_current_state(TASK_RUNNING);
@@ -169,6 +263,8 @@ void vhscsi_workers_stop(struct vhscsi_dev *d)
 	 * the worker yet.
 	 */
 	synchronize_rcu();
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		cancel_work_sync(&d->queue[i].done_work);
 
 	for (i = 0; i < d->nworkers; i++) {
 		kthread_stop(d->workers[i]->task);

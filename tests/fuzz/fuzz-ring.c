@@ -119,7 +119,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         n = vhscsi_ring_start(r);
         assert(n == 0);
 
-        while ((n = vhscsi_ring_next(r, driver.mem, driver.chain)) > 0) {
+        for (;;) {
+                bool ready = vhscsi_ring_ready(r);
+
+                n = vhscsi_ring_next(r, driver.mem, driver.chain);
+                /* Who only looked saw the same: something, which may turn out to be bad, or nothing. */
+                assert(n > 0 ? ready : n < 0 || !ready);
+                if (n <= 0)
+                        break;
                 taken++;
                 assert(r->last_avail == (uint16_t) (in.start + taken) && !r->fault);
                 check_chain(driver.chain);

@@ -300,6 +300,27 @@ static void test_avail_index(void) {
         driver_done(&d);
 }
 
+/* A head that is offered while the device has it: by the index alone the driver has more requests than descriptors. */
+static void test_overcommit(void) {
+        struct driver d;
+
+        driver_init(&d, 4, 1, false);
+        driver_desc(&d, 0, DRIVER_DATA, 1, 0, 0);
+        for (unsigned i = 0; i < 4; i++) {
+                driver_offer(&d, 0);
+                g_assert_cmpint(vhscsi_ring_next(&d.ring, d.mem, d.chain), ==, 1);
+        }
+        /* One that was given back may come again. */
+        vhscsi_ring_put(&d.ring, 0, 0);
+        driver_offer(&d, 0);
+        g_assert_cmpint(vhscsi_ring_next(&d.ring, d.mem, d.chain), ==, 1);
+        driver_offer(&d, 0);
+        g_assert_cmpint(vhscsi_ring_next(&d.ring, d.mem, d.chain), <, 0);
+        g_assert_cmpint(d.ring.fault, ==, VHSCSI_FAULT_OVERCOMMIT);
+        g_assert_cmpstr(vhscsi_fault_name(d.ring.fault), ==, "overcommit");
+        driver_done(&d);
+}
+
 static void test_ring_memory(void) {
         static const size_t parts[] = {
                 offsetof(struct vhscsi_ring, desc), offsetof(struct vhscsi_ring, avail), offsetof(struct vhscsi_ring, used),
@@ -366,6 +387,7 @@ static void test_quiet(void) {
         vhscsi_ring_quiet(&d.ring);
         driver_desc(&d, 0, DRIVER_DATA, 1, 0, 0);
         driver_offer(&d, 0);
+        g_assert_true(vhscsi_ring_ready(&d.ring));
         g_assert_true(vhscsi_ring_listen(&d.ring));
 
         d.vring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
@@ -474,6 +496,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/kmod/ring/long", test_long);
         g_test_add_func("/kmod/ring/total-length", test_total_length);
         g_test_add_func("/kmod/ring/avail-index", test_avail_index);
+        g_test_add_func("/kmod/ring/overcommit", test_overcommit);
         g_test_add_func("/kmod/ring/memory", test_ring_memory);
         g_test_add_func("/kmod/ring/event-idx", test_event_idx);
         g_test_add_func("/kmod/ring/quiet", test_quiet);
