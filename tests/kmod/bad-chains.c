@@ -22,6 +22,19 @@ static const struct bad_chain bad_chains[] = {
         {.name = "indirect-nested", .desc = {{TABLE_AT, 32, VRING_DESC_F_INDIRECT, 0}},
          .table = {{TABLE_AT, 16, VRING_DESC_F_INDIRECT, 0}}},
         {.name = "indirect-loop", .desc = {{TABLE_AT, 16, VRING_DESC_F_INDIRECT, 0}}, .table = {{REQ_AT, 8, VRING_DESC_F_NEXT, 0}}},
+        {.name = "indirect-empty", .desc = {{TABLE_AT, 0, VRING_DESC_F_INDIRECT, 0}}},
+        {.name = "indirect-next",
+         .desc = {{TABLE_AT, 16, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 1}, {RESP_AT, RESP, VRING_DESC_F_WRITE, 0}},
+         .table = {{REQ_AT, REQ, 0, 0}}},
+        {.name = "indirect-address", .desc = {{GUEST_BASE - 64, 64, VRING_DESC_F_INDIRECT, 0}}},
+        {.name = "indirect-long", .desc = {{TABLE_AT, 16 * 65536, VRING_DESC_F_INDIRECT, 0}}},
+        {.name = "empty", .desc = {{REQ_AT, 0, 0, 0}}},
+        {.name = "no-room", .desc = {{REQ_AT, REQ, VRING_DESC_F_NEXT, 1}, {RESP_AT, 8, VRING_DESC_F_WRITE, 0}}},
+        /* Poor ones, but they can be answered. */
+        {.name = "short-request", .desc = {{REQ_AT, 20, VRING_DESC_F_NEXT, 1}, {RESP_AT, RESP, VRING_DESC_F_WRITE, 0}}},
+        {.name = "short-response", .desc = {{REQ_AT, REQ, VRING_DESC_F_NEXT, 1}, {RESP_AT, 20, VRING_DESC_F_WRITE, 0}}},
+        /* The ring is in no memory at all (initiator.c sees to that). */
+        {.name = "ring-memory"},
         {.name = "no-response", .desc = {{REQ_AT, REQ, 0, 0}}},
         {.name = "avail-index", .desc = {{REQ_AT, REQ, 0, 0}}, .skip = RING},
 };

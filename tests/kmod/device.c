@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#define _GNU_SOURCE
 #include "device.h"
 
 #include <errno.h>
@@ -39,11 +40,27 @@ static void must(struct device *d, unsigned long request, void *argument, const 
                 die("%s: %s", what, strerror(-r));
 }
 
+static size_t ring_room(void) {
+        return (vring_size(RING, 4096) + 4095) & ~4095UL;
+}
+
+static struct vhost_vring_addr ring_addr(struct device *d, unsigned i, unsigned view) {
+        const struct vring *r = &d->q[i].ring;
+        ptrdiff_t off = d->view[view] - d->view[0];
+
+        return (struct vhost_vring_addr) {
+                .index = i,
+                .desc_user_addr = (uintptr_t) r->desc + (uintptr_t) off,
+                .avail_user_addr = (uintptr_t) r->avail + (uintptr_t) off,
+                .used_user_addr = (uintptr_t) r->used + (uintptr_t) off,
+        };
+}
+
 void device_rings(struct device *d) {
-        for (unsigned i = 0; i < QUEUES; i++) {
+        for (unsigned i = 0; i < d->nqueues; i++) {
                 struct queue *q = &d->q[i];
                 struct vhost_vring_state num = {i, RING}, base = {i, 0};
-                struct vhost_vring_addr addr = {.index = i};
+                struct vhost_vring_addr addr = ring_addr(d, i, 0);
 
                 memset(q->ring.desc, 0, vring_size(RING, 4096));
                 for (unsigned k = 0; k < RING; k++)
@@ -51,29 +68,72 @@ void device_rings(struct device *d) {
                 q->free_head = 0;
                 q->nfree = RING;
                 q->used_seen = 0;
-                addr.desc_user_addr = (uintptr_t) q->ring.desc;
-                addr.avail_user_addr = (uintptr_t) q->ring.avail;
-                addr.used_user_addr = (uintptr_t) q->ring.used;
                 must(d, VHOST_SET_VRING_NUM, &num, "SET_VRING_NUM");
                 must(d, VHOST_SET_VRING_BASE, &base, "SET_VRING_BASE");
                 must(d, VHOST_SET_VRING_ADDR, &addr, "SET_VRING_ADDR");
         }
 }
 
-void device_open(struct device *d, const char *node, const char *wwpn) {
-        char table[sizeof(struct vhost_memory) + 2 * sizeof(struct vhost_memory_region)] = {};
-        struct vhost_memory *mem = (struct vhost_memory *) table;
-        int abi = -1;
+int device_table(struct device *d, unsigned view, unsigned regions) {
+        struct {
+                struct vhost_memory h;
+                struct vhost_memory_region r[64];
+        } t = {.h.nregions = 2 * regions};
 
-        memset(d, 0, sizeof(*d));
-        snprintf(d->wwpn, sizeof(d->wwpn), "%s", wwpn);
+        if (t.h.nregions > 64 || GUEST_HALF % regions)
+                die("%u regions", regions);
+        for (unsigned i = 0; i < regions; i++) {
+                uint64_t size = GUEST_HALF / regions, at_view = (uintptr_t) d->view[view] + i * size;
+
+                t.r[i] = (struct vhost_memory_region) {GUEST_BASE + i * size, size, at_view + GUEST_HALF, 0};
+                t.r[regions + i] = (struct vhost_memory_region) {BORDER + i * size, size, at_view, 0};
+        }
+        return device_ioctl(d, VHOST_SET_MEM_TABLE, &t);
+}
+
+int device_move_rings(struct device *d, unsigned view) {
+        for (unsigned i = 0; i < d->nqueues; i++) {
+                struct vhost_vring_addr addr = ring_addr(d, i, view);
+                int r = device_ioctl(d, VHOST_SET_VRING_ADDR, &addr);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int device_eventfds(struct device *d) {
+        static const unsigned long requests[] = {VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR};
+
+        for (unsigned i = 0; i < d->nqueues; i++) {
+                int *fds[] = {&d->q[i].kick, &d->q[i].call, &d->q[i].err};
+
+                for (unsigned k = 0; k < 3; k++) {
+                        /* What the old one was told and nobody has heard yet, the new one says. */
+                        struct vhost_vring_file file = {i, eventfd(k < 2 && *fds[k] >= 0, EFD_CLOEXEC | EFD_NONBLOCK)};
+                        int r = device_ioctl(d, requests[k], &file);
+
+                        if (r < 0)
+                                return r;
+                        if (*fds[k] >= 0)
+                                close(*fds[k]);
+                        *fds[k] = file.fd;
+                }
+        }
+        return 0;
+}
+
+void device_hide_ring(struct device *d, unsigned q, bool hide) {
+        if (mprotect(d->q[q].ring.desc, ring_room(), hide ? PROT_NONE : PROT_READ | PROT_WRITE) < 0)
+                die("mprotect: %s", strerror(errno));
+}
+
+static void device_setup(struct device *d, const char *node) {
+        int abi = -1, r;
+
         d->fd = open(node, O_RDWR | O_CLOEXEC);
         if (d->fd < 0)
                 die("%s: %s", node, strerror(errno));
-        d->memory = mmap(NULL, 2 * GUEST_HALF, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-        if (d->memory == MAP_FAILED)
-                die("mmap: %s", strerror(errno));
-
         must(d, VHOST_SET_OWNER, NULL, "SET_OWNER");
         must(d, VHOST_SCSI_GET_ABI_VERSION, &abi, "GET_ABI_VERSION");
         if (abi != VHOST_SCSI_ABI_VERSION)
@@ -84,42 +144,54 @@ void device_open(struct device *d, const char *node, const char *wwpn) {
                 die("features %#llx are missing", (unsigned long long) (WANTED & ~d->features));
         must(d, VHOST_SET_FEATURES, &d->features, "SET_FEATURES");
 
-        mem->nregions = 2;
-        mem->regions[0] = (struct vhost_memory_region) {GUEST_BASE, GUEST_HALF, (uintptr_t) d->memory + GUEST_HALF, 0};
-        mem->regions[1] = (struct vhost_memory_region) {BORDER, GUEST_HALF, (uintptr_t) d->memory, 0};
-        must(d, VHOST_SET_MEM_TABLE, mem, "SET_MEM_TABLE");
-
-        for (unsigned i = 0; i < QUEUES; i++) {
-                struct queue *q = &d->q[i];
-                size_t size = (vring_size(RING, 4096) + 4095) & ~4095UL;
-                void *ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-                struct vhost_vring_file kick, call, err;
-
-                if (ring == MAP_FAILED)
-                        die("mmap: %s", strerror(errno));
-                vring_init(&q->ring, RING, ring, 4096);
-                q->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-                q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-                q->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-                kick = (struct vhost_vring_file) {i, q->kick};
-                call = (struct vhost_vring_file) {i, q->call};
-                err = (struct vhost_vring_file) {i, q->err};
-                must(d, VHOST_SET_VRING_KICK, &kick, "SET_VRING_KICK");
-                must(d, VHOST_SET_VRING_CALL, &call, "SET_VRING_CALL");
-                must(d, VHOST_SET_VRING_ERR, &err, "SET_VRING_ERR");
-        }
+        r = device_table(d, 0, 1);
+        if (r < 0)
+                die("SET_MEM_TABLE: %s", strerror(-r));
+        r = device_eventfds(d);
+        if (r < 0)
+                die("eventfds: %s", strerror(-r));
         device_rings(d);
+}
+
+void device_open(struct device *d, const char *node, const char *wwpn, unsigned nqueues) {
+        size_t size = 2 * GUEST_HALF + nqueues * ring_room();
+        int fd;
+
+        memset(d, 0, sizeof(*d));
+        snprintf(d->wwpn, sizeof(d->wwpn), "%s", wwpn);
+        d->nqueues = nqueues;
+
+        fd = memfd_create("guest", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, (off_t) size) < 0)
+                die("memfd: %s", strerror(errno));
+        for (unsigned i = 0; i < 2; i++) {
+                d->view[i] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+                if (d->view[i] == MAP_FAILED)
+                        die("mmap: %s", strerror(errno));
+        }
+        close(fd);
+        d->memory = d->view[0];
+        for (unsigned i = 0; i < nqueues; i++) {
+                vring_init(&d->q[i].ring, RING, d->memory + 2 * GUEST_HALF + i * ring_room(), 4096);
+                d->q[i].kick = d->q[i].call = d->q[i].err = -1;
+        }
+        device_setup(d, node);
+}
+
+void device_reopen(struct device *d, const char *node) {
+        close(d->fd);
+        device_setup(d, node);
 }
 
 void device_close(struct device *d) {
         close(d->fd);
-        for (unsigned i = 0; i < QUEUES; i++) {
-                munmap(d->q[i].ring.desc, (vring_size(RING, 4096) + 4095) & ~4095UL);
+        for (unsigned i = 0; i < d->nqueues; i++) {
                 close(d->q[i].kick);
                 close(d->q[i].call);
                 close(d->q[i].err);
         }
-        munmap(d->memory, 2 * GUEST_HALF);
+        for (unsigned i = 0; i < 2; i++)
+                munmap(d->view[i], 2 * GUEST_HALF + d->nqueues * ring_room());
 }
 
 int device_endpoint(struct device *d, unsigned long request, const char *wwpn) {

@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUEUES 4
+#define MAX_QUEUES 16
+#define QUEUES 4        /* that checks have */
 #define RING 128
 #define CTL 0
 #define EVT 1
@@ -39,10 +40,12 @@ struct queue {
 
 struct device {
         int fd;
-        uint8_t *memory;
+        uint8_t *view[2];       /* two mappings of the one memory: the guest's, then the rings */
+        uint8_t *memory;        /* the first of them */
         char wwpn[224];
         uint64_t offered, features;
-        struct queue q[QUEUES];
+        unsigned nqueues;
+        struct queue q[MAX_QUEUES];
 };
 
 /* A piece of a request, by guest address. */
@@ -55,10 +58,21 @@ struct piece {
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Opens and sets everything up but the endpoint. */
-void device_open(struct device *d, const char *node, const char *wwpn);
+void device_open(struct device *d, const char *node, const char *wwpn, unsigned nqueues);
 void device_close(struct device *d);
+/* The same memory at another file of the node. */
+void device_reopen(struct device *d, const char *node);
 /* Sets the rings up anew, empty. Only without an endpoint. */
 void device_rings(struct device *d);
+
+/* What may happen at any time, with requests in flight: the same memory, in so many regions and seen through the other mapping; the
+ * same rings at other addresses; other eventfds. 0 or the negative errno. */
+int device_table(struct device *d, unsigned view, unsigned regions);
+int device_move_rings(struct device *d, unsigned view);
+int device_eventfds(struct device *d);
+/* Makes a ring unreadable for everybody, and readable again. */
+void device_hide_ring(struct device *d, unsigned q, bool hide);
+
 /* SET or CLEAR: 0 or the negative errno. */
 int device_endpoint(struct device *d, unsigned long request, const char *wwpn);
 int device_ioctl(struct device *d, unsigned long request, void *argument);

@@ -8,6 +8,12 @@
  *      kmod-initiator event NODE WWPN           says "ready", then waits for an event and prints it
  *      kmod-initiator load NODE WWPN            reads and writes without end, after a line "running"; ends at the first error
  *      kmod-initiator load-through NODE WWPN    the same, through all errors
+ *      kmod-initiator churn NODE WWPN ROUNDS    as many rounds of reads and writes, each with something changed under them: memory
+ *                                               table, rings, eventfds
+ *      kmod-initiator attach NODE WWPN TIMES    opens, attaches, sends a command and closes so often
+ *      kmod-initiator bench NODE WWPN QUEUES DEPTH BYTES read|write MS
+ *                                               requests a second (see bench.h)
+ *      kmod-initiator talk NODE WWPN            does as standard input tells it (see the top of talk.c)
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,512 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device.h"
-
-#define DEADLINE 20000
-#define MAX_PIECES 1100
-
-static struct device dev;
-static unsigned failures;
-static const char *current;
-static bool current_failed;
-
-#define check(condition) check_that(condition, #condition, __LINE__)
-
-static bool check_that(bool condition, const char *what, int line) {
-        if (!condition && !current_failed) {
-                printf("not ok %s: line %d: %s\n", current, line, what);
-                current_failed = true;
-                failures++;
-        }
-        return condition;
-}
-
-/* A command, how it is laid out, and what came of it. */
-struct command {
-        uint8_t cdb[32], target;
-        uint16_t lun;
-        uint64_t data;
-        uint32_t out, in;       /* bytes */
-        uint32_t piece;         /* size of the pieces of data; 0: one */
-        uint32_t head_piece;    /* size of the pieces of request and response */
-        bool indirect;
-        struct virtio_scsi_cmd_resp resp;
-        uint32_t used;
-};
-
-static unsigned cut(struct piece *p, unsigned n, uint64_t gpa, uint32_t len, uint32_t size, bool in) {
-        while (len > 0) {
-                uint32_t part = size && size < len ? size : len;
-
-                if (n == MAX_PIECES)
-                        die("too many pieces");
-                p[n++] = (struct piece) {gpa, part, in};
-                gpa += part;
-                len -= part;
-        }
-        return n;
-}
-
-static void command_write(const struct command *c, uint64_t gpa, uint64_t tag) {
-        struct virtio_scsi_cmd_req h = {.lun = {1, c->target, (uint8_t) (0x40 | c->lun >> 8), (uint8_t) c->lun}, .tag = tag};
-
-        memcpy(h.cdb, c->cdb, sizeof(h.cdb));
-        guest_write(&dev, gpa, &h, sizeof(h));
-}
-
-static bool run_on(struct command *c, unsigned q) {
-        static struct piece p[MAX_PIECES];
-        struct vring_used_elem e;
-        unsigned n = 0;
-        uint16_t head;
-
-        command_write(c, REQ_AT, 1);
-        guest_fill(&dev, RESP_AT, 0xee, RESP);
-        n = cut(p, n, REQ_AT, REQ, c->head_piece, false);
-        n = cut(p, n, c->data, c->out, c->piece, false);
-        n = cut(p, n, RESP_AT, RESP, c->head_piece, true);
-        n = cut(p, n, c->data, c->in, c->piece, true);
-        head = queue_offer(&dev, q, p, n, c->indirect ? TABLE_AT : 0);
-        queue_kick(&dev, q);
-        if (!check(queue_wait(&dev, q, &e, DEADLINE)))
-                return false;
-        check(e.id == head);
-        c->used = e.len;
-        queue_free(&dev, q, head);
-        guest_read(&dev, RESP_AT, &c->resp, sizeof(c->resp));
-        return true;
-}
-
-static bool run(struct command *c) {
-        return run_on(c, IO);
-}
-
-static void rw(struct command *c, bool write, uint32_t block, uint32_t blocks) {
-        c->cdb[0] = write ? 0x2a : 0x28;
-        c->cdb[2] = (uint8_t) (block >> 24);
-        c->cdb[3] = (uint8_t) (block >> 16);
-        c->cdb[4] = (uint8_t) (block >> 8);
-        c->cdb[5] = (uint8_t) block;
-        c->cdb[7] = (uint8_t) (blocks >> 8);
-        c->cdb[8] = (uint8_t) blocks;
-        c->target = 1;
-        if (write)
-                c->out = blocks * 512;
-        else
-                c->in = blocks * 512;
-}
-
-static bool good(const struct command *c) {
-        return check(c->resp.response == VIRTIO_SCSI_S_OK) && check(c->resp.status == 0) && check(c->resp.sense_len == 0);
-}
-
-static uint8_t pattern(uint64_t i, unsigned seed) {
-        return (uint8_t) (i * 31 + (i >> 8) * 7 + (i >> 16) + seed);
-}
-
-/* Writes a pattern, reads it back elsewhere, and compares; the bytes around stay as they were. */
-static void write_read(uint32_t bytes, uint64_t data, uint32_t piece, bool indirect, unsigned seed) {
-        struct command w = {.data = data, .piece = piece, .indirect = indirect}, r = w;
-
-        for (uint32_t i = 0; i < bytes; i++)
-                *(uint8_t *) at(&dev, data + i) = pattern(i, seed);
-        rw(&w, true, 3, bytes / 512);
-        if (!run(&w) || !good(&w))
-                return;
-        check(w.resp.resid == 0);
-
-        guest_fill(&dev, data - 16, 0x55, bytes + 32);
-        rw(&r, false, 3, bytes / 512);
-        if (!run(&r) || !good(&r))
-                return;
-        check(r.resp.resid == 0);
-        for (uint32_t i = 0; i < bytes; i++)
-                if (!check(*(uint8_t *) at(&dev, data + i) == pattern(i, seed)))
-                        return;
-        for (unsigned i = 1; i <= 16; i++) {
-                check(*(uint8_t *) at(&dev, data - i) == 0x55);
-                check(*(uint8_t *) at(&dev, data + bytes + i - 1) == 0x55);
-        }
-}
-
-static void check_inquiry(void) {
-        struct command c = {.cdb = {0x12, 0, 0, 0, 36}, .target = 1, .data = DATA_AT, .in = 36};
-        char vendor[9] = "";
-
-        if (!run(&c) || !good(&c))
-                return;
-        guest_read(&dev, DATA_AT + 8, vendor, 8);
-        check(strcmp(vendor, "LIO-ORG ") == 0);
-        check(c.resp.resid == 0);
-}
-
-/* More room than the device has to say. */
-static void check_inquiry_underflow(void) {
-        struct command c = {.cdb = {0x12, 0, 0, 0, 36}, .target = 1, .data = DATA_AT, .in = 255};
-
-        if (run(&c) && good(&c))
-                check(c.resp.resid == 255 - 36);
-}
-
-/* In pieces that no block layer would like; the core maps them as one. */
-static void check_inquiry_pieces(void) {
-        struct command c = {.cdb = {0x12, 0, 0, 0, 96}, .target = 1, .data = DATA_AT + 3, .in = 96, .piece = 7};
-        char vendor[9] = "";
-
-        if (!run(&c) || !good(&c))
-                return;
-        guest_read(&dev, DATA_AT + 3 + 8, vendor, 8);
-        check(strcmp(vendor, "LIO-ORG ") == 0);
-}
-
-static void check_ready(void) {
-        struct command c = {.target = 1};
-
-        if (run(&c))
-                good(&c);
-}
-
-static void check_capacity(uint32_t blocks) {
-        struct command c = {.cdb = {0x25}, .target = 1, .data = DATA_AT, .in = 8};
-        uint8_t d[8];
-
-        if (!run(&c) || !good(&c))
-                return;
-        guest_read(&dev, DATA_AT, d, 8);
-        check(((uint32_t) d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3]) == blocks - 1);
-        check(d[4] == 0 && d[5] == 0 && d[6] == 2 && d[7] == 0);
-}
-
-static void check_report_luns(void) {
-        struct command c = {.cdb = {0xa0, 0, 0, 0, 0, 0, 0, 0, 2}, .target = 1, .data = DATA_AT, .in = 512};
-        uint8_t d[16];
-
-        if (!run(&c) || !good(&c))
-                return;
-        guest_read(&dev, DATA_AT, d, 16);
-        check(d[2] == 0 && d[3] == 8);
-        check(d[8] == 0 && d[9] == 0);
-}
-
-static void check_past_end(uint32_t blocks) {
-        struct command c = {.data = DATA_AT};
-
-        rw(&c, false, blocks, 1);
-        if (!run(&c))
-                return;
-        check(c.resp.response == VIRTIO_SCSI_S_OK);
-        check(c.resp.status == 2);
-        check(c.resp.sense_len >= 14 && c.resp.sense[2] == 5 && c.resp.sense[12] == 0x21);
-}
-
-static void check_wrong_lun(void) {
-        struct command c = {.target = 1, .lun = 9};
-
-        if (!run(&c))
-                return;
-        check(c.resp.response == VIRTIO_SCSI_S_OK);
-        check(c.resp.status == 2);
-        check(c.resp.sense_len >= 14 && c.resp.sense[2] == 5 && c.resp.sense[12] == 0x25);
-}
-
-static void check_wrong_target(void) {
-        struct command c = {.target = 2};
-
-        if (run(&c))
-                check(c.resp.response == VIRTIO_SCSI_S_BAD_TARGET);
-}
-
-static void check_sizes(bool indirect) {
-        static const uint32_t sizes[] = {512, 4096, 65536, 131072};
-
-        for (unsigned i = 0; i < 4; i++)
-                write_read(sizes[i], DATA_AT, 4096, indirect, i);
-}
-
-static void check_large(void) {
-        write_read(1 << 20, DATA_AT, 4096, true, 5);
-        write_read(2 << 20, DATA_AT, 4096, true, 6);
-        write_read(4 << 20, DATA_AT, 0, false, 7);
-}
-
-/* More pieces than an iovec may have in Linux, and as many pages as there are in the largest transfer. */
-static void check_huge(void) {
-        write_read(4 << 20, DATA_AT, 4096, true, 13);
-        write_read(8 << 20, DATA_AT + 512, 8192, true, 14);
-}
-
-static void check_border(void) {
-        write_read(65536, BORDER - 20 * 512, 0, false, 8);
-        write_read(65536, BORDER - 20 * 512, 4096 + 512, true, 9);
-}
-
-/* Not whole blocks: nothing that could be handed on as it is. */
-static void check_unaligned(void) {
-        write_read(4096, DATA_AT + 1, 0, false, 10);
-        write_read(65536, DATA_AT + 512, 1000, true, 11);
-        write_read(8192, BORDER - 100, 333, true, 12);
-}
-
-static void check_split_heads(void) {
-        struct command c = {.cdb = {0x12, 0, 0, 0, 36}, .target = 1, .data = DATA_AT, .in = 36, .head_piece = 5};
-
-        if (!run(&c) || !good(&c))
-                return;
-        c.indirect = true;
-        if (run(&c))
-                good(&c);
-}
-
-/* A CDB that asks for less than there is room for. */
-static void check_short_read(void) {
-        struct command w = {.data = DATA_AT}, r = {.data = DATA_AT};
-
-        guest_fill(&dev, DATA_AT, 0x77, 4096);
-        rw(&w, true, 0, 8);
-        if (!run(&w) || !good(&w))
-                return;
-        guest_fill(&dev, DATA_AT, 0x55, 4096);
-        rw(&r, false, 0, 1);
-        r.in = 4096;
-        if (!run(&r) || !good(&r))
-                return;
-        check(r.resp.resid == 4096 - 512);
-        check(*(uint8_t *) at(&dev, DATA_AT + 511) == 0x77);
-        check(*(uint8_t *) at(&dev, DATA_AT + 512) == 0x55);
-}
-
-/* What the used ring says was written (virtio 1.2, 2.7.8.2). */
-static void check_used_length(void) {
-        struct command r = {.data = DATA_AT}, c = {.cdb = {0x12, 0, 0, 0, 36}, .target = 1, .data = DATA_AT, .in = 255};
-
-        rw(&r, false, 0, 8);
-        if (run(&r))
-                check(r.used == RESP + 4096);
-        if (run(&c))
-                check(c.used == RESP + 36);
-}
-
-static void check_two_queues(void) {
-        for (unsigned i = 0; i < 200; i++) {
-                struct command c = {.data = DATA_AT};
-
-                rw(&c, false, i, 1);
-                if (!run_on(&c, IO + i % 2) || !good(&c))
-                        return;
-        }
-}
-
-/* A ring full of writes, then of reads, every block another; many times around the ring. */
-static void check_depth(void) {
-        static const unsigned depth = 64;
-
-        for (unsigned round = 0; round < 20; round++)
-                for (int write = 1; write >= 0; write--) {
-                        for (unsigned i = 0; i < depth; i++) {
-                                uint64_t head_at = GUEST_BASE + 0x10000 + i * 512, data = DATA_AT + i * 4096;
-                                struct command c = {.target = 1};
-                                struct piece p[3] = {{head_at, REQ, false}};
-
-                                rw(&c, write, i * 8, 8);
-                                command_write(&c, head_at, i);
-                                guest_fill(&dev, head_at + 256, 0xee, RESP);
-                                guest_fill(&dev, data, write ? (uint8_t) (i * 3 + round) : 0, 4096);
-                                p[write ? 1 : 2] = (struct piece) {data, 4096, !write};
-                                p[write ? 2 : 1] = (struct piece) {head_at + 256, RESP, true};
-                                queue_offer(&dev, IO, p, 3, GUEST_BASE + 0x20000 + i * 64);
-                        }
-                        queue_kick(&dev, IO);
-                        for (unsigned i = 0; i < depth; i++) {
-                                struct vring_used_elem e;
-
-                                if (!check(queue_wait(&dev, IO, &e, DEADLINE)))
-                                        return;
-                                queue_free(&dev, IO, (uint16_t) e.id);
-                        }
-                        for (unsigned i = 0; i < depth; i++) {
-                                struct virtio_scsi_cmd_resp resp;
-
-                                guest_read(&dev, GUEST_BASE + 0x10000 + i * 512 + 256, &resp, sizeof(resp));
-                                check(resp.response == 0 && resp.status == 0);
-                                check(*(uint8_t *) at(&dev, DATA_AT + i * 4096 + 4095) == (uint8_t) (i * 3 + round));
-                        }
-                }
-}
-
-static void control(const void *request, size_t n, uint8_t *ret, size_t ret_size) {
-        struct piece p[2] = {{REQ_AT, (uint32_t) n, false}, {RESP_AT, (uint32_t) ret_size, true}};
-        struct vring_used_elem e;
-        uint16_t head;
-
-        guest_write(&dev, REQ_AT, request, n);
-        guest_fill(&dev, RESP_AT, 0xee, 16);
-        head = queue_offer(&dev, CTL, p, 2, 0);
-        queue_kick(&dev, CTL);
-        if (!check(queue_wait(&dev, CTL, &e, DEADLINE)))
-                return;
-        queue_free(&dev, CTL, head);
-        guest_read(&dev, RESP_AT, ret, ret_size);
-}
-
-static uint8_t task_management(uint32_t subtype, uint8_t target, uint8_t lun, uint64_t tag) {
-        struct virtio_scsi_ctrl_tmf_req h = {
-                .type = VIRTIO_SCSI_T_TMF, .subtype = subtype, .lun = {1, target, 0x40, lun}, .tag = tag,
-        };
-        uint8_t r = 0xff;
-
-        control(&h, sizeof(h), &r, 1);
-        return r;
-}
-
-static void check_lun_reset(void) {
-        struct command c = {.target = 1};
-
-        check(task_management(VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 1, 0, 0) == VIRTIO_SCSI_S_FUNCTION_SUCCEEDED);
-        check(task_management(VIRTIO_SCSI_T_TMF_CLEAR_ACA, 1, 0, 0) == VIRTIO_SCSI_S_FUNCTION_REJECTED);
-        /* The target core says that it was reset, once; then it works. */
-        if (run(&c) && c.resp.status == 2)
-                check(c.resp.sense[2] == 6);
-        if (run(&c))
-                good(&c);
-}
-
-static void check_reset_wrong_target(void) {
-        check(task_management(VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 2, 0, 0) == VIRTIO_SCSI_S_BAD_TARGET);
-}
-
-/* Nothing by that tag is in flight any more, which is what the guest wants. */
-static void check_abort(void) {
-        check(task_management(VIRTIO_SCSI_T_TMF_ABORT_TASK, 1, 0, 12345) == VIRTIO_SCSI_S_FUNCTION_SUCCEEDED);
-}
-
-static void check_notification(void) {
-        struct virtio_scsi_ctrl_an_req h = {.type = VIRTIO_SCSI_T_AN_QUERY, .lun = {1, 1, 0x40, 0}, .event_requested = 2};
-        struct virtio_scsi_ctrl_an_resp r;
-
-        control(&h, sizeof(h), (uint8_t *) &r, sizeof(r));
-        check(r.event_actual == 0);
-        check(r.response == VIRTIO_SCSI_S_OK);
-}
-
-/* Ring not yet set up, fd of another kind, no such feature: refused, and nothing is the worse for it. */
-static void check_ioctls(void) {
-        struct vhost_vring_state num = {IO, 100}, far = {4000, 128};
-        struct vhost_vring_file file = {IO, dev.fd};
-        struct vhost_memory padded = {.padding = 1};
-        uint64_t features = dev.offered | 1ULL << 62;
-
-        check(device_ioctl(&dev, VHOST_SET_OWNER, NULL) == -EBUSY);
-        check(device_ioctl(&dev, VHOST_SET_VRING_NUM, &num) == -EBUSY);
-        check(device_ioctl(&dev, VHOST_SET_VRING_NUM, &far) == -ENOBUFS);
-        check(device_ioctl(&dev, VHOST_SET_VRING_KICK, &file) == -EINVAL);
-        check(device_ioctl(&dev, VHOST_SET_VRING_CALL, &file) == -EINVAL);
-        check(device_ioctl(&dev, VHOST_SET_FEATURES, &features) == -EOPNOTSUPP);
-        check(device_ioctl(&dev, VHOST_SET_MEM_TABLE, &padded) == -EOPNOTSUPP);
-        check(device_ioctl(&dev, _IO(VHOST_VIRTIO, 0xfe), NULL) < 0);
-        check_ready();
-}
-
-static void check_endpoint(const char *node) {
-        struct device other;
-        int r;
-
-        check(device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, dev.wwpn) == -EEXIST);
-        check(device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, "naa.5001405000000bad") == -EINVAL);
-
-        device_open(&other, node, dev.wwpn);
-        r = device_endpoint(&other, VHOST_SCSI_SET_ENDPOINT, "naa.5001405000000bad");
-        check(r < 0);
-        r = device_endpoint(&other, VHOST_SCSI_SET_ENDPOINT, dev.wwpn);
-        check(r < 0);
-        device_close(&other);
-        check_ready();
-}
-
-/* What a reset of the guest does: the endpoint goes and comes, on the same rings or new ones. */
-static void check_attach_again(void) {
-        for (unsigned i = 0; i < 10; i++) {
-                struct vhost_vring_state base = {.index = IO};
-
-                check(device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, dev.wwpn) == 0);
-                check(device_ioctl(&dev, VHOST_GET_VRING_BASE, &base) == 0);
-                check(base.num == dev.q[IO].ring.avail->idx);
-                if (i & 1)
-                        device_rings(&dev);
-                if (!check(device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, dev.wwpn) == 0))
-                        return;
-                check_ready();
-        }
-}
-
-static void attach(const char *node, const char *wwpn) {
-        int r;
-
-        device_open(&dev, node, wwpn);
-        r = device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, wwpn);
-        if (r < 0)
-                die("SET_ENDPOINT: %s", strerror(-r));
-}
-
-/* A unit that is new to the initiator, or one whose LUNs changed, says so once. */
-static void take_attention(void) {
-        struct command c = {.target = 1};
-
-        current = "first";
-        run(&c);
-}
-
-#define RUN(name, call) do { \
-                if (is_among(name, without)) \
-                        break; \
-                current = name; \
-                current_failed = false; \
-                call; \
-                if (!current_failed) \
-                        printf("ok %s\n", name); \
-                fflush(stdout); \
-        } while (0)
-
-static bool is_among(const char *name, char *const *list) {
-        for (; *list; list++)
-                if (strcmp(*list, name) == 0)
-                        return true;
-        return false;
-}
-
-static int checks(const char *node, const char *wwpn, uint32_t blocks, char *const *without) {
-        attach(node, wwpn);
-        take_attention();
-        RUN("inquiry", check_inquiry());
-        RUN("inquiry-underflow", check_inquiry_underflow());
-        RUN("inquiry-pieces", check_inquiry_pieces());
-        RUN("test-unit-ready", check_ready());
-        RUN("read-capacity", check_capacity(blocks));
-        RUN("report-luns", check_report_luns());
-        RUN("sizes-direct", check_sizes(false));
-        RUN("sizes-indirect", check_sizes(true));
-        RUN("large", check_large());
-        RUN("huge", check_huge());
-        RUN("region-border", check_border());
-        RUN("unaligned", check_unaligned());
-        RUN("split-heads", check_split_heads());
-        RUN("short-read", check_short_read());
-        RUN("used-length", check_used_length());
-        RUN("past-end", check_past_end(blocks));
-        RUN("wrong-lun", check_wrong_lun());
-        RUN("wrong-target", check_wrong_target());
-        RUN("two-queues", check_two_queues());
-        RUN("depth", check_depth());
-        RUN("lun-reset", check_lun_reset());
-        RUN("reset-wrong-target", check_reset_wrong_target());
-        RUN("abort-task", check_abort());
-        RUN("notification", check_notification());
-        RUN("ioctls", check_ioctls());
-        RUN("endpoint", check_endpoint(node));
-        RUN("attach-again", check_attach_again());
-        device_close(&dev);
-        return failures ? 1 : 0;
-}
+#include "bench.h"
+#include "checks.h"
+#include "talk.h"
 
 /* Prints "broken", "answered" or "silent", then proves that the device works again once its rings are set up anew. */
 static int bad(const char *node, const char *wwpn, const char *name) {
@@ -528,6 +31,8 @@ static int bad(const char *node, const char *wwpn, const char *name) {
 
         attach(node, wwpn);
         bad_chain_offer(&dev, IO, name);
+        if (strcmp(name, "ring-memory") == 0)
+                device_hide_ring(&dev, IO, true);
         queue_kick(&dev, IO);
 
         p[0] = (struct pollfd) {.fd = dev.q[IO].err, .events = POLLIN};
@@ -543,6 +48,7 @@ static int bad(const char *node, const char *wwpn, const char *name) {
         current = name;
         if (device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, wwpn) < 0)
                 die("CLEAR_ENDPOINT");
+        device_hide_ring(&dev, IO, false);
         device_rings(&dev);
         if (device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, wwpn) < 0)
                 die("SET_ENDPOINT");
@@ -584,14 +90,54 @@ static int load(const char *node, const char *wwpn, bool through) {
         }
 }
 
+/* Whatever changes, every request is answered, and once, with the right data. */
+static int churn(const char *node, const char *wwpn, unsigned rounds) {
+        attach(node, wwpn);
+        take_attention();
+        current = "churn";
+        for (unsigned i = 0; i < rounds && !current_failed; i++)
+                check_depth_while(i);
+        device_close(&dev);
+        printf("%s\n", current_failed ? "failed" : "done");
+        return current_failed ? 1 : 0;
+}
+
+static int attach_often(const char *node, const char *wwpn, unsigned times) {
+        attach(node, wwpn);
+        current = "attach";
+        for (unsigned i = 0; i < times && failures == 0; i++) {
+                device_reopen(&dev, node);
+                check(device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, wwpn) == 0);
+                take_attention();
+        }
+        device_close(&dev);
+        printf("%s\n", failures ? "failed" : "done");
+        return failures ? 1 : 0;
+}
+
+static unsigned number(const char *text) {
+        return (unsigned) strtoul(text, NULL, 10);
+}
+
 int main(int argc, char *argv[]) {
         if (argc >= 5 && strcmp(argv[1], "check") == 0)
-                return checks(argv[2], argv[3], (uint32_t) strtoul(argv[4], NULL, 10), argv + 5);
+                return checks(argv[2], argv[3], number(argv[4]), argv + 5);
         if (argc == 5 && strcmp(argv[1], "bad") == 0)
                 return bad(argv[2], argv[3], argv[4]);
         if (argc == 4 && strcmp(argv[1], "event") == 0)
                 return event(argv[2], argv[3]);
         if (argc == 4 && (strcmp(argv[1], "load") == 0 || strcmp(argv[1], "load-through") == 0))
                 return load(argv[2], argv[3], strcmp(argv[1], "load") != 0);
+        if (argc == 5 && strcmp(argv[1], "churn") == 0)
+                return churn(argv[2], argv[3], number(argv[4]));
+        if (argc == 5 && strcmp(argv[1], "attach") == 0)
+                return attach_often(argv[2], argv[3], number(argv[4]));
+        if (argc == 9 && strcmp(argv[1], "bench") == 0)
+                return bench(&(struct bench) {
+                        .node = argv[2], .wwpn = argv[3], .queues = number(argv[4]), .depth = number(argv[5]), .bytes = number(argv[6]),
+                        .write = strcmp(argv[7], "write") == 0, .ms = number(argv[8]),
+                });
+        if (argc == 4 && strcmp(argv[1], "talk") == 0)
+                return talk(argv[2], argv[3]);
         die("usage: see the top of initiator.c");
 }

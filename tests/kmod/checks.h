@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "device.h"
+
+#define DEADLINE 20000
+
+/* The device that is checked, and what came of it. */
+extern struct device dev;
+extern unsigned failures;
+extern const char *current;
+extern bool current_failed;
+
+#define check(condition) check_that(condition, #condition, __LINE__)
+
+bool check_that(bool condition, const char *what, int line);
+void check_inquiry(void);
+void check_depth(void);
+/* The same, and with each batch in flight something changes that a guest may change. */
+void check_depth_while(unsigned round);
+void attach(const char *node, const char *wwpn);
+void take_attention(void);
+int checks(const char *node, const char *wwpn, uint32_t blocks, char *const *without);
