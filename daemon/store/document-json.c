@@ -262,11 +262,11 @@ static int parse_file(Json *o, Document *d, char **ret_why) {
         return document_finish(d, ret_why);
 }
 
+static const JsonLimits limits = {
+        .size = DOCUMENT_JSON_MAX, .depth = DOCUMENT_JSON_DEPTH, .containers = DOCUMENT_JSON_CONTAINERS, .values = DOCUMENT_JSON_VALUES, .unique = true,
+};
+
 int document_json_parse(const char *text, size_t size, Document *ret, char **ret_why) {
-        static const JsonLimits limits = {
-                .size = DOCUMENT_JSON_MAX, .depth = DOCUMENT_JSON_DEPTH, .containers = DOCUMENT_JSON_CONTAINERS, .values = DOCUMENT_JSON_VALUES,
-                .unique = true,
-        };
         _cleanup_(json_object_putp) Json *o = NULL;
         _cleanup_(document_done) Document d = {};
         int r;
@@ -358,7 +358,7 @@ static int format_target(const DocumentTarget *t, Json *targets) {
 
 int document_json_format(const Document *d, char **ret, size_t *ret_size) {
         _cleanup_(json_object_putp) Json *o = json_object_new_object(), *targets = json_object_new_array();
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *why = NULL;
         size_t size;
         int r = o && targets ? 0 : -ENOMEM;
 
@@ -368,11 +368,11 @@ int document_json_format(const Document *d, char **ret, size_t *ret_size) {
                 r = format_target(&d->targets[i], targets);
         JSON_ADD(r, o, "targets", json_object_get(targets));
         if (r >= 0)
-                r = json_write(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE, &text, &size);
+                r = json_write(o, JSON_PRETTY, &text, &size);
+        if (r >= 0)
+                r = size > DOCUMENT_JSON_MAX ? -EFBIG : json_check_amount(text, size, &limits, &why);
         if (r < 0)
                 return r;
-        if (size > DOCUMENT_JSON_MAX)
-                return -EFBIG;
 
         *ret = TAKE_PTR(text);
         *ret_size = size;

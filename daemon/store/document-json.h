@@ -10,10 +10,10 @@
  * do not know is a mistake. */
 
 #define DOCUMENT_JSON_VERSION 1
-#define DOCUMENT_JSON_MAX (64U * 1024 * 1024)   /* bytes: DOCUMENT_LUNS_MAX LUNs with all that can be said of them */
+#define DOCUMENT_JSON_MAX (64U * 1024 * 1024)   /* bytes */
 #define DOCUMENT_JSON_DEPTH 16
 #define DOCUMENT_JSON_CONTAINERS (256U * 1024)
-#define DOCUMENT_JSON_VALUES (2U * 1024 * 1024)
+#define DOCUMENT_JSON_VALUES (1024U * 1024)
 
 /* The text is input: any bytes. On success *ret is a finished document without notes. On -EINVAL (the form, or a contradiction),
  * -EPROTONOSUPPORT (a newer version) and -EFBIG (a limit), *ret_why gets an allocated sentence of one line. */

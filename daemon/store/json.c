@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
 #include <limits.h>
 
 #include "base/map.h"
@@ -21,7 +22,7 @@ static size_t skip_string(const char *text, size_t size, size_t i) {
 
 /* Before json-c allocates anything. Up to the first thing that is wrong, at which it stops, it sees the same strings as we do: for that, a key
  * must not stand in single quotes, which json-c takes even when it is strict. */
-static int check_amount(const char *text, size_t size, const JsonLimits *limits, char **ret_why) {
+int json_check_amount(const char *text, size_t size, const JsonLimits *limits, char **ret_why) {
         size_t containers = 0, values = 1;
 
         for (size_t i = 0; i < size; i++)
@@ -176,7 +177,7 @@ int json_read(const char *text, size_t size, const JsonLimits *limits, Json **re
                 return -EFBIG;
         }
 
-        r = check_amount(text, size, limits, ret_why);
+        r = json_check_amount(text, size, limits, ret_why);
         if (r < 0)
                 return r;
 
@@ -313,23 +314,173 @@ int json_append(Json *array, Json *v) {
         return 0;
 }
 
-int json_write(Json *o, int flags, char **ret, size_t *ret_size) {
-        const char *text;
-        size_t size;
-        char *copy;
+typedef struct Text {
+        char *s;
+        size_t n, room;
+} Text;
 
-        text = json_object_to_json_string_length(o, flags, &size);
-        if (!text)
-                return -ENOMEM;
+static int put(Text *t, const char *s, size_t n) {
+        if (t->room - t->n < n) {
+                size_t room = MAX(2 * t->room, t->n + n);
+                char *p = realloc(t->s, room);
 
-        copy = malloc(size + 2);
-        if (!copy)
-                return -ENOMEM;
-        memcpy(copy, text, size);
-        copy[size] = '\n';
-        copy[size + 1] = 0;
+                if (!p)
+                        return -ENOMEM;
+                t->s = p;
+                t->room = room;
+        }
 
-        *ret = copy;
-        *ret_size = size + 1;
+        if (n > 0)
+                memcpy(t->s + t->n, s, n);
+        t->n += n;
+        return 0;
+}
+
+static int put_literal(Text *t, const char *s) {
+        return put(t, s, strlen(s));
+}
+
+static int put_string(Text *t, const char *s, size_t n) {
+        static const char escaped[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\' };
+        size_t start = 0;
+        int r;
+
+        r = put_literal(t, "\"");
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                unsigned char c = (unsigned char) s[i];
+                char code[8];
+
+                if (c >= ' ' && c != '"' && c != '\\')
+                        continue;
+
+                if (escaped[c])
+                        (void) snprintf(code, sizeof code, "\\%c", escaped[c]);
+                else
+                        (void) snprintf(code, sizeof code, "\\u%04x", c);
+
+                r = put(t, s + start, i - start);
+                if (r >= 0)
+                        r = put_literal(t, code);
+                start = i + 1;
+        }
+
+        if (r >= 0)
+                r = put(t, s + start, n - start);
+        return r < 0 ? r : put_literal(t, "\"");
+}
+
+/* A line for what follows; depth is that of the line. */
+static int put_line(Text *t, JsonStyle style, unsigned depth) {
+        int r;
+
+        if (style == JSON_PLAIN)
+                return 0;
+
+        r = put_literal(t, "\n");
+        for (unsigned i = 0; r >= 0 && i < depth; i++)
+                r = put_literal(t, "  ");
+
+        return r;
+}
+
+static int put_value(Text *t, Json *v, JsonStyle style, unsigned depth);
+
+static int put_object(Text *t, Json *o, JsonStyle style, unsigned depth) {
+        const char *key;
+        bool any = false;
+        Json *v;
+        int r;
+
+        r = put_literal(t, "{");
+        if (r < 0)
+                return r;
+
+        JSON_FOREACH(o, key, v) {
+                r = any ? put_literal(t, ",") : 0;
+                any = true;
+                if (r >= 0)
+                        r = put_line(t, style, depth + 1);
+                if (r >= 0)
+                        r = put_string(t, key, strlen(key));
+                if (r >= 0)
+                        r = put_literal(t, style == JSON_PLAIN ? ":" : ": ");
+                if (r >= 0)
+                        r = put_value(t, v, style, depth + 1);
+                if (r < 0)
+                        return r;
+        }
+
+        r = any ? put_line(t, style, depth) : 0;
+        return r < 0 ? r : put_literal(t, "}");
+}
+
+static int put_array(Text *t, Json *a, JsonStyle style, unsigned depth) {
+        size_t n = json_count(a);
+        int r;
+
+        r = put_literal(t, "[");
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                r = i > 0 ? put_literal(t, ",") : 0;
+                if (r >= 0)
+                        r = put_line(t, style, depth + 1);
+                if (r >= 0)
+                        r = put_value(t, json_object_array_get_idx(a, i), style, depth + 1);
+        }
+
+        if (r >= 0 && n > 0)
+                r = put_line(t, style, depth);
+        return r < 0 ? r : put_literal(t, "]");
+}
+
+static int put_number(Text *t, Json *v) {
+        char s[sizeof "-18446744073709551615"];
+
+        if (json_object_get_int64(v) < 0)
+                (void) snprintf(s, sizeof s, "%" PRId64, json_object_get_int64(v));
+        else
+                (void) snprintf(s, sizeof s, "%" PRIu64, json_object_get_uint64(v));
+
+        return put_literal(t, s);
+}
+
+static int put_value(Text *t, Json *v, JsonStyle style, unsigned depth) {
+        const char *s;
+
+        switch (json_object_get_type(v)) {
+        case json_type_null:
+                return put_literal(t, "null");
+        case json_type_boolean:
+                return put_literal(t, json_object_get_boolean(v) ? "true" : "false");
+        case json_type_int:
+                return put_number(t, v);
+        case json_type_string:
+                return put_string(t, json_object_get_string(v), (size_t) json_object_get_string_len(v));
+        case json_type_object:
+                return put_object(t, v, style, depth);
+        case json_type_array:
+                return put_array(t, v, style, depth);
+        case json_type_double:
+                /* As it was read. It is appended to a buffer in one piece, or not at all. */
+                s = json_object_get_string(v);
+                return isempty(s) ? -ENOMEM : put_literal(t, s);
+        }
+
+        return -EINVAL;
+}
+
+int json_write(Json *o, JsonStyle style, char **ret, size_t *ret_size) {
+        Text t = {};
+        int r;
+
+        r = put_value(&t, o, style, 0);
+        if (r >= 0)
+                r = put(&t, "\n", sizeof "\n");        /* with the NUL */
+        if (r < 0) {
+                free(t.s);
+                return r;
+        }
+
+        *ret = t.s;
+        *ret_size = t.n - 1;
         return 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <sys/stat.h>
 
 #include "base/errno.h"
@@ -11,6 +10,7 @@
 #include "base/parse.h"
 #include "base/strv.h"
 #include "model/source.h"
+#include "store/json.h"
 #include "store/removed.h"
 
 #define FILE_NAME "removed.json"
@@ -18,10 +18,8 @@
 #define FILE_MAX (32U * 1024 * 1024)
 #define VERSION 1
 
-typedef struct json_object Json;
 typedef struct json_tokener Tokener;
 
-DEFINE_CLEANUP(Json *, json_object_put);
 DEFINE_CLEANUP(Tokener *, json_tokener_free);
 
 typedef struct Entry {
@@ -102,17 +100,15 @@ static Json *format(const RemovedList *l) {
 
 static int save(const RemovedList *l) {
         _cleanup_(json_object_putp) Json *o = format(l);
-        const char *text;
+        _cleanup_free_ char *text = NULL;
         size_t size;
+        int r;
 
         if (!o)
                 return -ENOMEM;
 
-        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-        if (!text)
-                return -ENOMEM;
-
-        return write_file_atomic_at(l->state_fd, FILE_NAME, text, size);
+        r = json_write(o, JSON_PLAIN, &text, &size);
+        return r < 0 ? r : write_file_atomic_at(l->state_fd, FILE_NAME, text, size);
 }
 
 /* NULL: it can be used. */

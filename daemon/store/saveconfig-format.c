@@ -218,7 +218,7 @@ static int export_document(Export *e, char **ret, size_t *ret_size) {
         JSON_ADD(r, o, "fabric_modules", json_object_new_array());
         JSON_ADD(r, o, "storage_objects", json_object_get(e->objects));
         JSON_ADD(r, o, "targets", json_object_get(targets));
-        return r < 0 ? r : json_write(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE, ret, ret_size);
+        return r < 0 ? r : json_write(o, JSON_PRETTY, ret, ret_size);
 }
 
 int saveconfig_format(Document *d, char **ret, size_t *ret_size) {

@@ -6,10 +6,10 @@
 /* saveconfig.json, what targetcli and targetctl save and restore (rtslib-fb; facts 5.2). Of it, we have a use for targets of the fabric vhost,
  * in their portal group 1, and the storage objects that those refer to: plugin block or fileio. */
 
-#define SAVECONFIG_MAX (64U * 1024 * 1024)      /* bytes: 20 000 LUNs as targetcli writes them */
+#define SAVECONFIG_MAX (64U * 1024 * 1024)      /* bytes: 30 000 LUNs as targetcli writes them */
 #define SAVECONFIG_DEPTH 64
 #define SAVECONFIG_CONTAINERS (256U * 1024)     /* objects and arrays: five or six for each LUN */
-#define SAVECONFIG_VALUES (2U * 1024 * 1024)    /* all together: 70 for each LUN */
+#define SAVECONFIG_VALUES (1024U * 1024)        /* all together: 60 for each LUN */
 
 /* The text is input: any bytes. On success *ret is a finished document whose sources are the device paths of the file, or file=/…. Names, serials,
  * numbers and readonly are as in the file, and so is each attribute that an admin may have set: what the kernel, or this service, would make

@@ -314,19 +314,20 @@ static void print_member(FILE *f, const char *key, const char *value) {
 }
 
 static int print_unknown(FILE *f, Json *unknown) {
-        const char *text;
+        _cleanup_free_ char *text = NULL;
         size_t n;
+        int r;
 
         if (!unknown)
                 return 0;
 
-        /* Its members, as they stand between the braces. */
-        text = json_object_to_json_string_length(unknown, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
-        if (!text)
-                return -ENOMEM;
+        r = json_write(unknown, JSON_PLAIN, &text, &n);
+        if (r < 0)
+                return r;
 
+        /* Its members, as they stand between the braces. */
         putc(',', f);
-        (void) fwrite(text + 1, 1, n - 2, f);
+        (void) fwrite(text + 1, 1, n - strlen("{}\n"), f);
         return 0;
 }
 

@@ -562,7 +562,7 @@ static void test_removed_file(void) {
         removed_free(l);
 
         g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-        g_assert_cmpstr(text, ==, "{\"removed\":[\"wwid=a\",\"naa.5001405aaaaaaaaa\"],\"theirs\":null,\"version\":1}");
+        g_assert_cmpstr(text, ==, "{\"removed\":[\"wwid=a\",\"naa.5001405aaaaaaaaa\"],\"theirs\":null,\"version\":1}\n");
 
         many = calloc(REMOVED_MAX + 1, sizeof *many);
         g_assert_nonnull(many);
