@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -8,67 +7,6 @@
 #include <target/target_core_fabric.h>
 
 #include "vhscsi.h"
-
-/* The block layer's unit: a piece of a transfer that is no multiple of it is no bio's. */
-#define BLOCK_MASK	511u
-
-/* -- memory of the guest, by segments */
-
-/* From the first segments; 0 or -EFAULT, also when there is less than that. */
-int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
-		   size_t len)
-{
-	unsigned int i;
-
-	for (i = 0; i < n && len; i++) {
-		size_t part = min_t(size_t, segs[i].len, len);
-
-		if (copy_from_user(to, u64_to_user_ptr(segs[i].uva), part))
-			return -EFAULT;
-		to += part;
-		len -= part;
-	}
-	return len ? -EFAULT : 0;
-}
-
-int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
-		    const void *from, size_t len)
-{
-	unsigned int i;
-
-	for (i = 0; i < n && len; i++) {
-		size_t part = min_t(size_t, segs[i].len, len);
-
-		if (copy_to_user(u64_to_user_ptr(segs[i].uva), from, part))
-			return -EFAULT;
-		from += part;
-		len -= part;
-	}
-	return len ? -EFAULT : 0;
-}
-
-/* Walks the segments that hold a request's data: what is behind the header. */
-struct data_walk {
-	const struct vhscsi_seg *segs;
-	u32 skip, left;
-};
-
-static bool data_next(struct data_walk *w, struct vhscsi_seg *ret)
-{
-	for (; w->left; w->segs++) {
-		if (w->skip >= w->segs->len) {
-			w->skip -= w->segs->len;
-			continue;
-		}
-		ret->uva = w->segs->uva + w->skip;
-		ret->len = min(w->segs->len - w->skip, w->left);
-		w->skip = 0;
-		w->left -= ret->len;
-		w->segs++;
-		return true;
-	}
-	return false;
-}
 
 /* -- commands */
 
@@ -97,33 +35,11 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 	return cmd;
 }
 
-static void cmd_unmap(struct vhscsi_cmd *cmd)
-{
-	unsigned int i;
-
-	if (cmd->bounced)
-		for (i = 0; i < cmd->npages; i++)
-			__free_page(cmd->pages[i]);
-	else if (cmd->npages)
-		unpin_user_pages_dirty_lock(cmd->pages, cmd->npages,
-					    cmd->req.dir == VHSCSI_DIR_IN);
-	cmd->npages = 0;
-	cmd->npieces = 0;
-	cmd->bounced = false;
-
-	if (cmd->pages != cmd->pages_inline)
-		kvfree(cmd->pages);
-	if (cmd->sgl != cmd->sgl_inline)
-		kvfree(cmd->sgl);
-	cmd->pages = cmd->pages_inline;
-	cmd->sgl = cmd->sgl_inline;
-}
-
 void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 {
 	struct vhscsi_queue *q = cmd->q;
 
-	cmd_unmap(cmd);
+	vhscsi_data_unmap(cmd);
 	if (cmd->in != cmd->in_inline)
 		kvfree(cmd->in);
 	list_del(&cmd->link);
@@ -139,242 +55,6 @@ void vhscsi_cmds_free(struct vhscsi_queue *q)
 
 		q->free = cmd->next;
 		kfree(cmd);
-	}
-}
-
-/*
- * Remembers where the answer goes, for the chain is gone by then: the response,
- * and the data behind it when a copy has to be made.
- */
-static int cmd_keep_in(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c,
-		       bool data)
-{
-	const struct vhscsi_seg *in = c->segs + c->nout;
-	unsigned int n = 0;
-	size_t len = 0;
-
-	while (n < c->nin && (data || len < VHSCSI_RESP_SIZE))
-		len += in[n++].len;
-
-	if (n > VHSCSI_INLINE_RESP) {
-		cmd->in = kvmalloc_array(n, sizeof(*in), GFP_KERNEL);
-		if (!cmd->in) {
-			cmd->in = cmd->in_inline;
-			return -ENOMEM;
-		}
-	}
-	memcpy(cmd->in, in, n * sizeof(*in));
-	cmd->nin = n;
-	return 0;
-}
-
-static int cmd_room(struct vhscsi_cmd *cmd, unsigned int pieces)
-{
-	if (pieces > VHSCSI_MAX_PIECES)
-		return -E2BIG;
-	if (pieces > VHSCSI_INLINE_PIECES) {
-		struct page **pages = kvmalloc_array(pieces, sizeof(*pages), GFP_KERNEL);
-		struct scatterlist *sgl = kvmalloc_array(pieces, sizeof(*sgl), GFP_KERNEL);
-
-		if (!pages || !sgl) {
-			kvfree(pages);
-			kvfree(sgl);
-			return -ENOMEM;
-		}
-		cmd->pages = pages;
-		cmd->sgl = sgl;
-	}
-	sg_init_table(cmd->sgl, pieces);
-	return 0;
-}
-
-/* Those whose data goes to the backend as it is. */
-static bool cdb_is_transfer(const u8 *cdb)
-{
-	switch (cdb[0]) {
-	case READ_6:
-	case READ_10:
-	case READ_12:
-	case READ_16:
-	case WRITE_6:
-	case WRITE_10:
-	case WRITE_12:
-	case WRITE_16:
-	case WRITE_VERIFY:
-	case WRITE_VERIFY_16:
-		return true;
-	}
-	return false;
-}
-
-/*
- * Whether the guest's own pages will do. A transfer goes to the block layer piece
- * by piece, so each has to be whole blocks. Anything else the target core maps as
- * one range of pages, so there must be no gap inside.
- *
- * And that it writes to, whatever the direction: an INQUIRY that comes with data
- * would overwrite pages that were only to be read, and the zero page is one.
- */
-static bool data_is_straight(struct data_walk w, const u8 *cdb, bool in,
-			     unsigned int *ret_pieces)
-{
-	bool transfer = cdb_is_transfer(cdb), straight = transfer || in, first = true;
-	unsigned int pieces = 0;
-	struct vhscsi_seg s;
-
-	while (data_next(&w, &s)) {
-		if (transfer) {
-			if ((s.uva | s.len) & BLOCK_MASK)
-				straight = false;
-		} else if ((!first && offset_in_page(s.uva)) ||
-			   (w.left && offset_in_page(s.uva + s.len))) {
-			straight = false;
-		}
-		first = false;
-		pieces += (offset_in_page(s.uva) + (u64)s.len + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	}
-
-	*ret_pieces = pieces;
-	return straight;
-}
-
-static int cmd_pin(struct vhscsi_cmd *cmd, struct data_walk w)
-{
-	unsigned int flags = cmd->req.dir == VHSCSI_DIR_IN ? FOLL_WRITE : 0;
-	struct vhscsi_seg s;
-
-	while (data_next(&w, &s)) {
-		u32 offset = offset_in_page(s.uva);
-		int i, got, n = (offset + (u64)s.len + PAGE_SIZE - 1) >> PAGE_SHIFT;
-
-		got = pin_user_pages_fast(s.uva - offset, n, flags,
-					  cmd->pages + cmd->npages);
-		for (i = 0; i < got; i++) {
-			u32 part = min_t(u32, s.len, PAGE_SIZE - offset);
-
-			sg_set_page(&cmd->sgl[cmd->npieces++],
-				    cmd->pages[cmd->npages++], part, offset);
-			s.len -= part;
-			offset = 0;
-		}
-		if (got != n)
-			return -EFAULT;
-	}
-	return 0;
-}
-
-static int cmd_bounce(struct vhscsi_cmd *cmd, struct data_walk w)
-{
-	bool out = cmd->req.dir == VHSCSI_DIR_OUT;
-	unsigned int offset = 0;
-	struct vhscsi_seg s;
-	u32 left;
-
-	cmd->bounced = true;
-	for (left = w.left; left; ) {
-		u32 part = min_t(u32, left, PAGE_SIZE);
-		/* Zeroed: what the command does not fill goes to the guest too. */
-		struct page *p = alloc_page(GFP_KERNEL | __GFP_ZERO);
-
-		if (!p)
-			return -ENOMEM;
-		cmd->pages[cmd->npages++] = p;
-		sg_set_page(&cmd->sgl[cmd->npieces++], p, part, 0);
-		left -= part;
-	}
-
-	while (out && data_next(&w, &s)) {
-		while (s.len) {
-			u32 in_page = offset_in_page(offset);
-			u32 part = min_t(u32, s.len, PAGE_SIZE - in_page);
-			void *to = page_address(cmd->pages[offset >> PAGE_SHIFT]);
-
-			if (copy_from_user(to + in_page, u64_to_user_ptr(s.uva), part))
-				return -EFAULT;
-			s.uva += part;
-			s.len -= part;
-			offset += part;
-		}
-	}
-	return 0;
-}
-
-/* Back to the guest, as much as went over. */
-static int cmd_unbounce(struct vhscsi_cmd *cmd, u32 bytes)
-{
-	struct data_walk w = { cmd->in, VHSCSI_RESP_SIZE, bytes };
-	unsigned int offset = 0;
-	struct vhscsi_seg s;
-
-	while (data_next(&w, &s)) {
-		while (s.len) {
-			u32 in_page = offset_in_page(offset);
-			u32 part = min_t(u32, s.len, PAGE_SIZE - in_page);
-			void *from = page_address(cmd->pages[offset >> PAGE_SHIFT]);
-
-			if (copy_to_user(u64_to_user_ptr(s.uva), from + in_page, part))
-				return -EFAULT;
-			s.uva += part;
-			s.len -= part;
-			offset += part;
-		}
-	}
-	return 0;
-}
-
-/* Gives the command its data, as a scatter list. */
-static int cmd_map(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c)
-{
-	bool in = cmd->req.dir == VHSCSI_DIR_IN, straight = true;
-	struct data_walk w = {
-		in ? c->segs + c->nout : c->segs,
-		in ? VHSCSI_RESP_SIZE : VHSCSI_REQ_SIZE,
-		cmd->req.bytes,
-	};
-	unsigned int pieces = 0;
-	int r;
-
-	if (w.left > VHSCSI_MAX_PAGES * PAGE_SIZE)
-		return -E2BIG;
-	if (w.left) {
-		straight = data_is_straight(w, cmd->cdb, in, &pieces);
-		if (!straight)
-			pieces = DIV_ROUND_UP(w.left, PAGE_SIZE);
-	}
-
-	r = cmd_keep_in(cmd, c, in && !straight);
-	if (r || !pieces)
-		return r;
-	r = cmd_room(cmd, pieces);
-	if (r)
-		return r;
-	r = straight ? cmd_pin(cmd, w) : cmd_bounce(cmd, w);
-	if (!r)
-		sg_mark_end(&cmd->sgl[cmd->npieces - 1]);
-	return r;
-}
-
-/*
- * The CDB may ask for less than the buffer holds. The target core then shortens
- * data_length, and backends go by the scatter list nevertheless.
- */
-static void cmd_trim(struct vhscsi_cmd *cmd)
-{
-	u32 left = cmd->se.data_length;
-	unsigned int i;
-
-	if (left >= cmd->req.bytes || !left || !cdb_is_transfer(cmd->cdb))
-		return;
-	for (i = 0; i < cmd->npieces; i++) {
-		struct scatterlist *sg = &cmd->sgl[i];
-
-		if (left <= sg->length) {
-			sg->length = left;
-			sg_mark_end(sg);
-			cmd->se.t_data_nents = i + 1;
-			return;
-		}
-		left -= sg->length;
 	}
 }
 
@@ -422,16 +102,21 @@ void vhscsi_io_answer(struct vhscsi_cmd *cmd)
 	struct virtio_scsi_cmd_resp resp;
 	struct vhscsi_result res;
 	u32 used, data;
+	int r;
 
 	result_of(cmd, &res);
 	used = vhscsi_response_fill(&resp, &cmd->req, &res);
 	data = used - VHSCSI_RESP_SIZE;
 
-	if (cmd->bounced && data && cmd_unbounce(cmd, data)) {
+	if (cmd->bounced && data && vhscsi_data_unbounce(cmd, data)) {
 		vhscsi_ring_break(&q->ring, VHSCSI_FAULT_ADDRESS);
 		return;
 	}
-	if (vhscsi_copy_out(cmd->in, cmd->nin, &resp, sizeof(resp))) {
+	if (cmd->in[0].len >= sizeof(resp))
+		r = copy_to_user(u64_to_user_ptr(cmd->in[0].uva), &resp, sizeof(resp));
+	else
+		r = vhscsi_copy_out(cmd->in, cmd->nin, &resp, sizeof(resp));
+	if (r) {
 		vhscsi_ring_break(&q->ring, VHSCSI_FAULT_ADDRESS);
 		return;
 	}
@@ -510,8 +195,14 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 
 	q->stats.requests++;
 
-	if (c->out_len >= sizeof(h) &&
-	    vhscsi_copy_in(&h, c->segs, c->nout, sizeof(h))) {
+	/* In one piece it mostly is, and then its size is known (see table_copy). */
+	if (c->nout && c->segs[0].len >= sizeof(h))
+		r = copy_from_user(&h, u64_to_user_ptr(c->segs[0].uva), sizeof(h));
+	else if (c->out_len >= sizeof(h))
+		r = vhscsi_copy_in(&h, c->segs, c->nout, sizeof(h));
+	else
+		r = 0;
+	if (r) {
 		vhscsi_ring_break(&q->ring, VHSCSI_FAULT_ADDRESS);
 		return NULL;
 	}
@@ -540,7 +231,7 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 	cmd->req = req;
 	cmd->req.cdb = cmd->cdb;
 
-	r = cmd_map(cmd, c);
+	r = vhscsi_data_map(cmd, c);
 	if (!r) {
 		/* Guests may use a tag twice, and what aborts must not. */
 		cmd->se.tag = q->serial++ * VHSCSI_MAX_QUEUES + q->index;
@@ -560,7 +251,7 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 			       cmd->npieces ? cmd->sgl : NULL, cmd->npieces,
 			       NULL, 0, NULL, 0, GFP_KERNEL))
 		return NULL;
-	cmd_trim(cmd);
+	vhscsi_data_trim(cmd);
 	return cmd;
 }
 

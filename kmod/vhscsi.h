@@ -14,7 +14,8 @@
  *
  * A command belongs to the worker until it is submitted, then to the target
  * core, which gives it back by release_cmd: also when it was aborted, and in any
- * context. That puts it on queue->done and wakes the worker, which answers.
+ * context. That puts it on queue->done and sees to it that the worker wakes, which
+ * answers. Batches are submitted from a workqueue (vhscsi_submit_work).
  */
 #ifndef VHSCSI_H
 #define VHSCSI_H
@@ -209,15 +210,21 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 				  const struct vhscsi_chain *c);
 void vhscsi_cmd_put(struct vhscsi_cmd *cmd);
 void vhscsi_cmds_free(struct vhscsi_queue *q);
-int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
-		   size_t len);
-int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
-		    const void *from, size_t len);
 void vhscsi_submit_work(struct work_struct *work);
 unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
 void vhscsi_io_answer(struct vhscsi_cmd *cmd);
 unsigned int vhscsi_queue_reap(struct vhscsi_queue *q);
 void vhscsi_queue_publish(struct vhscsi_queue *q);
+
+/* data.c */
+int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
+		   size_t len);
+int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
+		    const void *from, size_t len);
+int vhscsi_data_map(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c);
+void vhscsi_data_unmap(struct vhscsi_cmd *cmd);
+void vhscsi_data_trim(struct vhscsi_cmd *cmd);
+int vhscsi_data_unbounce(struct vhscsi_cmd *cmd, u32 bytes);
 
 /* ctl.c */
 unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
