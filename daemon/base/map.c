@@ -78,7 +78,7 @@ static int grow(Map *m) {
         size_t old_room = m->room, room = 16;
         Entry *entries;
 
-        while (room < m->used * 4 + 4)
+        while (room < m->used * 2 + 4)
                 room *= 2;
 
         entries = calloc(room, sizeof *entries);

@@ -1,37 +1,32 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/sysmacros.h>
 
+#include "base/index.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/strv.h"
 #include "model/inventory.h"
 #include "model/source.h"
 
-/* Who answers first for a text that several devices claim. Lists of their own: a look at the highest decides. */
+/* Who answers first for a text that several devices claim. */
 typedef enum Rank {
         RANK_PATH,              /* of a multipath map: leads to a disk, and is none */
         RANK_DISK,
         RANK_MAP,
         RANK_MULTIPATH,
-        _RANK_MAX,
 } Rank;
-
-typedef struct Name {
-        List claims[_RANK_MAX]; /* Claim.link */
-        size_t n;
-        char text[];
-} Name;
 
 typedef struct Entry Entry;
 
+/* The text is the device's own: a host has tens of thousands of them. */
 typedef struct Claim {
-        List link;
-        Name *name;
+        IndexLink link;
         Entry *entry;
 } Claim;
 
 struct Entry {
         Device *device;
+        Index *index;           /* that the claims are in */
         Claim *claims;
         size_t n_claims;
         List link;              /* Inventory.marked or .unmarked */
@@ -40,7 +35,8 @@ struct Entry {
 
 struct Inventory {
         Map *entries;           /* key -> Entry */
-        Map *names;             /* source text -> Name */
+        Index *names;           /* source text -> Claim */
+        Index *paths;           /* the same of RANK_PATH: those answer only where nobody else does, and are many */
         List marked, unmarked;
 };
 
@@ -76,60 +72,23 @@ Inventory *inventory_new(void) {
         list_init(&i->marked);
         list_init(&i->unmarked);
         i->entries = map_new();
-        i->names = map_new();
-        if (!i->entries || !i->names)
+        i->names = index_new();
+        i->paths = index_new();
+        if (!i->entries || !i->names || !i->paths)
                 return NULL;
 
         return TAKE_PTR(i);
 }
 
-static void name_release(Inventory *i, Name *n) {
-        if (n->n > 0)
-                return;
-
-        map_remove(i->names, n->text);
-        free(n);
-}
-
-/* The claims may be linked or not (yet). */
-static void claims_drop(Inventory *i, Claim *claims, size_t n) {
-        for (size_t k = 0; k < n; k++) {
-                list_unlink(&claims[k].link);
-                claims[k].name->n--;
-                name_release(i, claims[k].name);
-        }
+static void claims_drop(Index *index, Claim *claims, size_t n) {
+        for (size_t k = 0; k < n; k++)
+                index_leave(index, &claims[k].link);
         free(claims);
 }
 
-static int name_acquire(Inventory *i, const char *text, Name **ret) {
-        Name *n = map_get(i->names, text);
-        size_t size = strlen(text) + 1;
-        int r;
-
-        if (!n) {
-                n = calloc(1, sizeof *n + size);
-                if (!n)
-                        return -ENOMEM;
-
-                memcpy(n->text, text, size);
-                for (Rank k = 0; k < _RANK_MAX; k++)
-                        list_init(n->claims + k);
-
-                r = map_put(i->names, n->text, n);
-                if (r < 0) {
-                        free(n);
-                        return r;
-                }
-        }
-
-        n->n++;
-        *ret = n;
-        return 0;
-}
-
-/* One claim for each key, not linked yet. */
-static int claims_new(Inventory *i, char *const *keys, Claim **ret, size_t *ret_n) {
-        size_t n = strv_length(keys);
+/* One claim for each key. Those that the entry has already stay, so that nothing is lost if this fails. */
+static int claims_new(Index *index, Entry *e, const Device *d, Claim **ret, size_t *ret_n) {
+        size_t n = strv_length(d->keys);
         Claim *claims = calloc(n + 1, sizeof *claims);
         int r;
 
@@ -137,10 +96,10 @@ static int claims_new(Inventory *i, char *const *keys, Claim **ret, size_t *ret_
                 return -ENOMEM;
 
         for (size_t k = 0; k < n; k++) {
-                list_init(&claims[k].link);
-                r = name_acquire(i, keys[k], &claims[k].name);
+                claims[k].entry = e;
+                r = index_enter(index, d->keys[k], &claims[k].link);
                 if (r < 0) {
-                        claims_drop(i, claims, k);
+                        claims_drop(index, claims, k);
                         return r;
                 }
         }
@@ -150,23 +109,10 @@ static int claims_new(Inventory *i, char *const *keys, Claim **ret, size_t *ret_
         return 0;
 }
 
-static void entry_set_claims(Inventory *i, Entry *e, Claim *claims, size_t n) {
-        Rank rank = device_rank(e->device);
-
-        claims_drop(i, e->claims, e->n_claims);
-        e->claims = claims;
-        e->n_claims = n;
-
-        for (size_t k = 0; k < n; k++) {
-                claims[k].entry = e;
-                list_append(claims[k].name->claims + rank, &claims[k].link);
-        }
-}
-
 static Device *entry_free(Inventory *i, Entry *e) {
         Device *d = e->device;
 
-        claims_drop(i, e->claims, e->n_claims);
+        claims_drop(e->index, e->claims, e->n_claims);
         list_unlink(&e->link);
         map_remove(i->entries, e->key);
         free(e);
@@ -190,7 +136,8 @@ Inventory *inventory_free(Inventory *i) {
                 device_free(entry_free(i, e));
 
         map_free(i->entries);
-        map_free(i->names);
+        index_free(i->names);
+        index_free(i->paths);
         free(i);
         return NULL;
 }
@@ -231,48 +178,73 @@ static int entry_new(Inventory *i, const Device *d, Entry **ret) {
         return 0;
 }
 
-int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device **ret_old) {
-        Entry *e = entry_of(i, d);
-        bool changed = !e || !device_equal(e->device, d);
-        Device *old = e ? e->device : NULL;
-        Claim *claims = NULL;
-        size_t n = 0;
+/* What is known is what was told: the new one, with the texts that the claims stand on. */
+static void entry_keep(Entry *e, Device *d) {
+        char **keys = d->keys;
+
+        d->keys = e->device->keys;
+        e->device->keys = keys;
+        device_free(e->device);
+        e->device = d;
+}
+
+static int entry_change(Inventory *i, Entry *e, Device *d, Device **ret_old) {
+        Index *index = device_rank(d) == RANK_PATH ? i->paths : i->names;
+        Device *old = e->device;
+        Claim *claims;
+        size_t n;
         int r;
 
-        assert(old != d);
+        r = claims_new(index, e, d, &claims, &n);
+        if (r < 0)
+                return r;
+
+        claims_drop(e->index, e->claims, e->n_claims);
+        e->device = d;
+        e->index = index;
+        e->claims = claims;
+        e->n_claims = n;
+
+        if (ret_old)
+                *ret_old = old;
+        else
+                device_free(old);
+        return 0;
+}
+
+int inventory_put(Inventory *i, Device *d, InventoryChange *ret_change, Device **ret_old) {
+        Entry *e = entry_of(i, d), *made = NULL;
+        int r;
+
+        assert(!e || e->device != d);
 
         /* Even if it cannot be taken over: it was seen, and nobody shall conclude that it is gone. */
         if (e)
                 entry_mark(i, e);
 
-        if (changed) {
-                r = claims_new(i, d->keys, &claims, &n);
-                if (r < 0)
-                        return r;
-
-                if (!e) {
-                        r = entry_new(i, d, &e);
-                        if (r < 0) {
-                                claims_drop(i, claims, n);
-                                return r;
-                        }
-                        entry_mark(i, e);
-                }
-        }
-
-        e->device = d;
-        if (changed)
-                entry_set_claims(i, e, claims, n);
-
-        if (changed && ret_old)
-                *ret_old = old;
-        else {
-                device_free(old);
+        if (e && device_equal(e->device, d)) {
+                entry_keep(e, d);
                 if (ret_old)
                         *ret_old = NULL;
+                *ret_change = INVENTORY_SAME;
+                return 0;
         }
 
-        *ret_change = changed ? INVENTORY_CHANGED : INVENTORY_SAME;
+        if (!e) {
+                r = entry_new(i, d, &made);
+                if (r < 0)
+                        return r;
+        }
+
+        r = entry_change(i, e ?: made, d, ret_old);
+        if (r < 0) {
+                if (made)
+                        (void) entry_free(i, made);
+                return r;
+        }
+
+        entry_mark(i, e ?: made);
+        *ret_change = INVENTORY_CHANGED;
         return 0;
 }
 
@@ -294,37 +266,55 @@ Device *inventory_by_devnum(const Inventory *i, dev_t devnum) {
         return e ? e->device : NULL;
 }
 
-/* The only claim in a list; NULL if there are several. */
-static Claim *claim_single(const List *l) {
-        return l->next == l->prev ? list_entry(l->next, Claim, link) : NULL;
+/* The device of the highest rank, and whether it is the only one of that. */
+static Device *find_best(const Index *x, const char *source, bool *ret_single) {
+        Device *best = NULL;
+        bool single = false;
+
+        for (IndexLink *l = NULL; (l = index_next(x, source, l));) {
+                Device *d = index_entry(l, Claim, link)->entry->device;
+
+                if (best && device_rank(d) < device_rank(best))
+                        continue;
+
+                single = !best || device_rank(d) > device_rank(best);
+                best = d;
+        }
+
+        *ret_single = single;
+        return best;
+}
+
+/* One of however many. */
+static Device *find_path(const Index *x, const char *source, bool *ret_single) {
+        IndexLink *l = index_next(x, source, NULL);
+
+        *ret_single = l && !index_next(x, source, l);
+        return l ? index_entry(l, Claim, link)->entry->device : NULL;
 }
 
 int inventory_resolve(const Inventory *i, const char *source, Device **ret) {
-        const Name *n = map_get(i->names, source);
-        Rank rank = _RANK_MAX;
-        Claim *c;
+        Device *d;
+        bool single;
 
-        if (!n)
-                return -ENODEV;
+        d = find_best(i->names, source, &single);
+        if (!d) {
+                SourceKind kind;
 
-        do
-                rank--;
-        while (rank > 0 && list_is_empty(n->claims + rank));
+                d = find_path(i->paths, source, &single);
+                if (!d)
+                        return -ENODEV;
 
-        c = claim_single(n->claims + rank);
-
-        /* A WWID means the disk, and so does a link that several paths have: without its map, it is not there. */
-        if (rank == RANK_PATH) {
-                SourceKind kind = source_kind(source);
-
-                if (kind == SOURCE_WWID || (kind == SOURCE_BY_ID && !c))
+                /* A WWID means the disk, and so does a link that several paths have: without its map, it is not there. */
+                kind = source_kind(source);
+                if (kind == SOURCE_WWID || (kind == SOURCE_BY_ID && !single))
                         return -ENODEV;
         }
 
-        if (!c)
+        if (!single)
                 return -ENOTUNIQ;
 
-        *ret = c->entry->device;
+        *ret = d;
         return 0;
 }
 
