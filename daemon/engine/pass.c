@@ -143,7 +143,7 @@ static void run_lun(Pass *p, const PassLun *l) {
                 want.gone = r > 0;
         }
         /* A dead disk is of no use to a guest, and keeps the backstore from the living. */
-        if (r >= 0 && !want.wanted && !want.gone && before.dir && p->attached && !l->force) {
+        if (r >= 0 && !want.wanted && !want.gone && before.link && p->attached && !l->force) {
                 report.attached = true;
                 r = -EBUSY;
         } else if (r >= 0 && !over) {

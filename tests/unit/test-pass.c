@@ -38,6 +38,29 @@ static void unlink_by_hand(Fixture *f, const Lun *l) {
         g_assert_cmpint(cfs_unlink(f->engine.cfs, link), ==, 0);
 }
 
+/* What a pass that was killed left of a LUN, or somebody's hands: no guest can see that, and none is asked. */
+static void test_unlinked_while_attached(void) {
+        EditOptions o = { .timeout = UINT64_MAX };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        Fixture f = {};
+        Lun *l = begin(&f), *other;
+
+        fixture_add_device(&f, 2, 12);
+        other = fixture_add_lun(&f, l->target, "wwid=36002");
+        fixture_run(&f);
+        unlink_by_hand(&f, l);
+        g_assert_cmpint(fake_attach("vhost/" WWN "/tpgt_1"), ==, 0);
+
+        g_assert_cmpint(edit_remove_lun(&f.engine, l, &o, &refusal), ==, 0);
+        fixture_run(&f);
+        g_assert_null(target_lun(other->target, 0));
+        g_assert_false(exists(&f, LUN_DIR));
+        g_assert_true(other->linked);
+
+        g_assert_cmpint(edit_remove_lun(&f.engine, other, &o, &refusal), ==, REFUSED);
+        fixture_done(&f);
+}
+
 /* The daemon was not there when the disk under a running LUN was replaced. */
 static void test_replaced_while_away(void) {
         Fixture f = {};
@@ -182,6 +205,7 @@ static void test_their_backstore(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
+        g_test_add_func("/pass/unlinked-while-attached", test_unlinked_while_attached);
         g_test_add_func("/pass/replaced-while-away", test_replaced_while_away);
         g_test_add_func("/pass/gone-while-away", test_gone_while_away);
         g_test_add_func("/pass/gone-by-mistake", test_gone_by_mistake);
