@@ -45,6 +45,9 @@ static const struct option options[] = {
         { "path",            no_argument,       NULL, VERB_OPTION(OPTION_PATH) },
         { "attribute",       required_argument, NULL, VERB_OPTION(OPTION_ATTRIBUTE) },
         { "all",             no_argument,       NULL, VERB_OPTION(OPTION_ALL) },
+        { "prune",           no_argument,       NULL, VERB_OPTION(OPTION_PRUNE) },
+        { "partly",          no_argument,       NULL, VERB_OPTION(OPTION_PARTLY) },
+        { "portable",        no_argument,       NULL, VERB_OPTION(OPTION_PORTABLE) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { NULL, 0, NULL, 0 },
 };
@@ -158,6 +161,9 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_SHAREABLE:
         case OPTION_PATH:
         case OPTION_ALL:
+        case OPTION_PRUNE:
+        case OPTION_PARTLY:
+        case OPTION_PORTABLE:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
                 return 0;

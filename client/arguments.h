@@ -32,6 +32,9 @@ typedef enum VerbOption {
         OPTION_TARGET = 1 << 14,
         OPTION_PATH = 1 << 15,
         OPTION_ALL = 1 << 16,
+        OPTION_PRUNE = 1 << 17,
+        OPTION_PARTLY = 1 << 18,
+        OPTION_PORTABLE = 1 << 19,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,

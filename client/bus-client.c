@@ -195,6 +195,12 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
         if (r >= 0)
                 r = append_flag(m, given, OPTION_IF_ABSENT, "if-absent");
         if (r >= 0)
+                r = append_flag(m, given, OPTION_PRUNE, "prune");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_PARTLY, "partly");
+        if (r >= 0)
+                r = append_flag(m, given, OPTION_PORTABLE, "portable");
+        if (r >= 0)
                 r = append_flag(m, given, OPTION_READONLY, "readonly");
         if (r >= 0)
                 r = append_flag(m, given, OPTION_SHAREABLE, "shareable");

@@ -16,6 +16,12 @@ int verb_set_label(Client *c, char **argv);
 /* verb-adopt.c */
 int verb_adopt(Client *c, char **argv);
 
+/* verb-config.c */
+int verb_plan(Client *c, char **argv);
+int verb_apply(Client *c, char **argv);
+int verb_import(Client *c, char **argv);
+int verb_dump(Client *c, char **argv);
+
 /* verb-doctor.c */
 int verb_doctor(Client *c, char **argv);
 

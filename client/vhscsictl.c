@@ -30,6 +30,10 @@ static const Verb verbs[] = {
         { "add-lun",    2, 2, OPTIONS_CHANGE | OPTIONS_LUN,                                         verb_add_lun },
         { "remove-lun", 2, 2, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_remove_lun },
         { "export",     1, 1, OPTIONS_CHANGE | OPTIONS_LUN | OPTION_TARGET,                         verb_export },
+        { "plan",       0, 1, OPTION_PRUNE | OPTION_FORCE | OPTION_IF_GENERATION | OPTION_TIMEOUT,  verb_plan },
+        { "apply",      0, 1, OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY,         verb_apply },
+        { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_import },
+        { "dump",       1, 1, OPTION_TARGET | OPTION_PORTABLE,                                      verb_dump },
         { "rescan",     0, 0, 0,                                                                    verb_rescan },
 };
 
@@ -54,6 +58,10 @@ static const char help_text[] =
         "  add-lun WWN SOURCE           Give a disk to a target; prints the LUN's number\n"
         "  remove-lun WWN LUN           Take a disk away\n"
         "  export DEVICE                create and add-lun in one; prints WWN and LUN\n"
+        "  plan [FILE]                  What apply would do; vhscsid-document(5) has the format\n"
+        "  apply [FILE]                 Make everything as the document says\n"
+        "  import FORMAT [FILE]         Take over targetcli's configuration (targetcli), or a dump (native)\n"
+        "  dump FORMAT                  Print what is wanted, as native or targetcli\n"
         "  rescan                       Have the daemon look at all devices and at the kernel again\n"
         "\n"
         "WWN is a target's WWN in any notation, or its label if no other target has the same.\n"
@@ -63,13 +71,16 @@ static const char help_text[] =
         "     --dry-run                 Check it, change nothing\n"
         "     --timeout=TIME            Give up waiting after TIME (30s, 5min)\n"
         "     --if-generation=N         Only if nothing has changed since generation N (see status)\n"
-        "     --force                   destroy, remove-lun: even under a running guest\n"
+        "     --force                   destroy, remove-lun, apply: even under a running guest\n"
         "     --label=TEXT              create: a name for people\n"
         "     --seed=TEXT               create: derive the WWN from this, such as the guest's UUID\n"
         "     --nexus=WWN               create: the nexus, which keys persistent reservations\n"
         "     --if-absent               create: an existing target of ours is fine\n"
         "     --all                     adopt: every foreign target\n"
-        "     --target=WWN              export: to this target\n"
+        "     --prune                   plan, apply: remove what is not in the document\n"
+        "     --partly                  apply, import: what is refused does not keep the rest\n"
+        "     --portable                dump: for another host\n"
+        "     --target=WWN              export: to this target; dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"
         "     --name=TEXT               add-lun, export: the backstore's name, the guest's \"model\"\n"

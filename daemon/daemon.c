@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/parse.h"
+#include "bus/bus-config.h"
 #include "bus/bus-lun.h"
 #include "bus/bus-manager.h"
 #include "bus/bus-target.h"
@@ -167,6 +168,8 @@ static int start_bus(Daemon *d) {
                 return log_error_errno(r, "Cannot connect to the system bus");
 
         r = bus_manager_add(d->bus, e);
+        if (r >= 0)
+                r = bus_config_add(d->bus, e);
         if (r >= 0)
                 r = bus_target_add(d->bus, e);
         if (r >= 0)

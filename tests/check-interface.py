@@ -18,6 +18,10 @@ MATRIX = {
     ("Manager", "ListDevices"): set(),
     ("Manager", "Export"): {TARGETS, LUNS, FORCE},
     ("Manager", "Adopt"): {TARGETS, FORCE},
+    ("Manager", "Plan"): {TARGETS, LUNS, FORCE},
+    ("Manager", "Apply"): {TARGETS, LUNS, FORCE},
+    ("Manager", "ImportConfig"): {TARGETS, LUNS, FORCE},
+    ("Manager", "ExportConfig"): {CONFIG},
     ("Manager", "Rescan"): {CONFIG},
     ("Target", "AddLun"): {LUNS, FORCE},
     ("Target", "RemoveLun"): {LUNS, FORCE},
@@ -56,6 +60,11 @@ class Interface:
         self.methods: dict[str, tuple] = {}
         self.handlers: dict[str, str] = {}
 
+    def add(self, part: "Interface") -> None:
+        self.properties |= part.properties
+        self.methods |= part.methods
+        self.handlers |= part.handlers
+
 
 def arguments(text: str) -> tuple:
     inner = text.partition("(")[2].rpartition(")")[0]
@@ -80,7 +89,9 @@ class Source:
                 if re.search(rf"^(?!static)[\w ]+?[ *]{name}\(", text, re.MULTILINE):
                     self.functions[name] = body
             if added := ADDED.search(text):
-                self.interfaces[self.names[added[1] + "_INTERFACE"]] = self.vtable(file.name, text)
+                # Two files may have a part of an interface each.
+                whole = self.interfaces.setdefault(self.names[added[1] + "_INTERFACE"], Interface())
+                whole.add(self.vtable(file.name, text))
 
         polkit = (root / "daemon/bus/polkit.c").read_text()
         self.actions = {token: self.names[action] for token, action in

@@ -24,7 +24,7 @@ _vhscsictl() {
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show status devices doctor monitor create set-label destroy adopt add-lun remove-lun export rescan'
+    local verbs='list show status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -67,6 +67,10 @@ _vhscsictl() {
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
             adopt) options+=" $change --all" ;;
+            plan) options+=" --prune --force --if-generation --timeout" ;;
+            apply) options+=" $change --prune --force --partly" ;;
+            import) options+=" $change --force --partly" ;;
+            dump) options+=" --target --portable" ;;
             destroy|remove-lun) options+=" $change --force" ;;
             add-lun) options+=" $change $lun" ;;
             export) options+=" $change $lun --target" ;;
@@ -79,6 +83,8 @@ _vhscsictl() {
         else
             case $verb:${#words[@]} in
                 show:0) offers=$(__vhscsictl_targets) ;;
+                import:0|dump:0) offers='targetcli native' ;;
+                plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 adopt:0) offers=$(__vhscsictl_targets foreign) ;;
                 destroy:0|set-label:0|add-lun:0|remove-lun:0) offers=$(__vhscsictl_targets ours) ;;
                 remove-lun:1) offers=$(__vhscsictl_luns "${words[0]}") ;;

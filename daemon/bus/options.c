@@ -297,6 +297,28 @@ int options_read_export(sd_bus_message *m, LunOptions *ret, const char **ret_tar
         return read_options(m, known, ELEMENTSOF(known), error);
 }
 
+int options_read_change(sd_bus_message *m, EditOptions *ret, bool *ret_prune, bool *ret_partly, sd_bus_error *error) {
+        const Option known[] = {
+                EDIT_OPTIONS(ret),
+                { "partly", OPTION_BOOLEAN, ret_partly, NULL },
+                { "prune", OPTION_BOOLEAN, ret_prune, NULL },
+        };
+
+        *ret = (EditOptions) { .timeout = UINT64_MAX };
+        return read_options(m, known, ELEMENTSOF(known) - (ret_prune ? 0 : 1), error);
+}
+
+int options_read_dump(sd_bus_message *m, const char **ret_target, bool *ret_portable, sd_bus_error *error) {
+        const Option known[] = {
+                { "target", OPTION_STRING, ret_target, NULL },
+                { "portable", OPTION_BOOLEAN, ret_portable, NULL },
+        };
+
+        *ret_target = NULL;
+        *ret_portable = false;
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
 void lun_options_done(LunOptions *o) {
         o->attributes = strv_free(o->attributes);
 }

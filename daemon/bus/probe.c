@@ -66,6 +66,26 @@ int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const E
         return 0;
 }
 
+int probe_before_changes(Engine *e, sd_bus_message *m, const EditOptions *o, sd_bus_error *error) {
+        if (request_take_probed(e, m))
+                return 2;
+
+        return polkit_authorize(m, POLKIT_MANAGE_TARGETS | POLKIT_MANAGE_LUNS | (o->force ? POLKIT_FORCE : 0), NULL, error);
+}
+
+int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
+        Request *request;
+        int r;
+
+        r = request_new(e, REQUEST_SURVEY, m, NULL, NULL, timeout, &request);
+        if (r < 0)
+                return r;
+
+        request->survey_serial = e->survey_serial + (e->survey_closely ? 1 : 0);
+        request->and_passes = true;
+        return 0;
+}
+
 /* Get or GetAll of something that Endpoint is among. */
 static bool wants_endpoint(sd_bus_message *m) {
         const char *interface, *property;

@@ -268,7 +268,7 @@ static int check_lun_options(const Target *t, const LunOptions *o, Refusal *refu
                         return refuse(refusal, REFUSAL_INVALID_ARGS, "There is no attribute %s that takes %s", name, value + 1);
         }
 
-        if (o->has_number && target_lun(t, o->number)) {
+        if (t && o->has_number && target_lun(t, o->number)) {
                 const Lun *l = target_lun(t, o->number);
 
                 return refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 " of %s is %s %s", o->number, t->wwn,
@@ -378,9 +378,9 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
         int r;
 
         r = edit_check_generation(e, &o->common, refusal);
-        if (r >= 0)
+        if (r >= 0 && t)
                 r = check_ours(t, refusal);
-        if (r >= 0 && !t->wanted)
+        if (r >= 0 && t && !t->wanted)
                 r = refuse(refusal, REFUSAL_NOT_FOUND, "Target %s is being removed", t->wwn);
         if (r >= 0) {
                 strv_sort(o->attributes);

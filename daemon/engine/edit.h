@@ -44,7 +44,7 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
 int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *refusal);
 int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o, Refusal *refusal);
 
-/* ret_number: also on a dry run. */
+/* ret_number: also on a dry run. t NULL, on a dry run with a number only: of a target that is not made yet. */
 int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal);
 int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
 

@@ -61,6 +61,7 @@ Request *request_free(Request *r) {
         sd_bus_message_unref(r->message);
         sd_bus_message_unref(r->reply);
         refusal_done(&r->failure);
+        strv_free(r->wwns);
         free(r);
         return NULL;
 }

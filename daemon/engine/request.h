@@ -15,6 +15,7 @@ typedef enum RequestKind {
         REQUEST_PROBE,          /* a question first (Endpoint, or before a removal); the message is handled again after it */
         REQUEST_SURVEY,         /* a close look at what is foreign first (before Adopt); the message is handled again after it */
         REQUEST_ADOPT_TARGET,
+        REQUEST_APPLY,          /* the changes of a document, to many targets */
         REQUEST_RESCAN,
         REQUEST_SET_LABEL,      /* the kernel has no part in it */
         _REQUEST_KIND_MAX,
@@ -31,13 +32,15 @@ typedef struct Request {
         bool made_target;       /* Export: the target is undone with the LUN */
         bool force;
         uint64_t survey_serial; /* RESCAN, SURVEY: the survey that will do */
+        bool and_passes;        /* SURVEY: wait for all passes as well */
+        char **wwns;            /* APPLY: the targets that were changed */
         bool undoing;           /* the change failed and is being taken back; then failure is the answer */
         bool begun;             /* PROBE: the pass that answers it runs */
         Refusal failure;
         sd_event_source *timeout;
 } Request;
 
-/* Holds the message for the target (NULL: RESCAN, SURVEY). reply (taken, may be NULL) is sent on success. timeout_usec UINT64_MAX: none. */
+/* Holds the message for the target (NULL: RESCAN, SURVEY, APPLY). reply (taken, may be NULL) is sent on success. timeout_usec UINT64_MAX: none. */
 int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_message *reply, Target *t, uint64_t timeout_usec, Request **ret);
 Request *request_free(Request *r);                              /* answers with an error if nobody did; returns NULL */
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
 #include "engine/adopt.h"
 #include "engine/edit.h"
 #include "engine/queue.h"
@@ -189,6 +191,7 @@ bool settle_target(Engine *e, Target *t) {
                 case REQUEST_ADOPT_TARGET:
                         undo = settle_adopt(t, r) || undo;
                         break;
+                case REQUEST_APPLY:
                 case REQUEST_SURVEY:
                 case REQUEST_RESCAN:
                 case REQUEST_SET_LABEL:
@@ -208,6 +211,34 @@ bool settle_target(Engine *e, Target *t) {
         return edit_finish_target(e, t) >= 0;
 }
 
+/* What the kernel refused stays wanted, as the document says, and is tried again. */
+static void settle_apply(Engine *e, Request *r) {
+        for (char **w = r->wwns; w && *w; w++) {
+                const Target *t = registry_target(&e->registry, *w);
+
+                if (t && t->error_code) {
+                        (void) refuse(&r->failure, refusal_from_short_name(t->error_code), "It is stored, but target %s: %s", t->wwn,
+                                      strempty(t->error_text));
+                        request_fail(r, &r->failure);
+                        return;
+                }
+
+                for (size_t i = 0; t && i < t->n_luns; i++) {
+                        const Lun *l = t->luns[i];
+
+                        if (!l->error_code)
+                                continue;
+
+                        (void) refuse(&r->failure, refusal_from_short_name(l->error_code), "It is stored, but target %s, LUN %" PRIu32 ": %s",
+                                      t->wwn, l->number, strempty(l->error_text));
+                        request_fail(r, &r->failure);
+                        return;
+                }
+        }
+
+        request_succeed(r);
+}
+
 void settle_rescans(Engine *e) {
         Request *r;
 
@@ -216,9 +247,14 @@ void settle_rescans(Engine *e) {
         LIST_FOREACH(&e->rescans, r, Request, link) {
                 if (e->survey_done < r->survey_serial)
                         continue;
+                if (r->kind == REQUEST_SURVEY ? !idle && r->and_passes : !idle)
+                        continue;
+
                 if (r->kind == REQUEST_SURVEY)
                         request_again(r);
-                else if (idle)
+                else if (r->kind == REQUEST_APPLY)
+                        settle_apply(e, r);
+                else
                         request_succeed(r);
         }
 }

@@ -103,6 +103,7 @@ def main(count: int) -> int:
         maker.join()
         target.remove_lun(0)
         made.pop().remove()
+        wait_until("the service knows that it is gone", lambda: f"dm-uuid={UUID}" not in [d["identity"] for d in api.devices()])
     links.close()
     target.destroy()
     api.close()

@@ -12,7 +12,7 @@ from minibus import split
 READING = {MANAGER: {"GetTarget", "ListTargets", "ListDevices"}, TARGET: {"GetQemuArguments", "GetLibvirtXml", "GetStatistics"},
            LUN: {"GetStatistics"}}
 RULE = Path("/etc/polkit-1/rules.d/10-lab.rules")
-DUMMY = {"s": "/dev/null", "u": 0, "b": True, "a{sv}": {}, "o": "/x", "t": 0}
+DUMMY = {"s": "/dev/null", "u": 0, "b": True, "a{sv}": {}, "o": "/x", "t": 0, "h": 0}
 
 
 def attempt(path: str, interface: str, member: str, sig: str, *args) -> str:

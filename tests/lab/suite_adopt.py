@@ -151,13 +151,14 @@ class AdoptTest(LabTest):
         self.addCleanup(run, "rm -rf /etc/rtslib-fb-target/saveconfig.json", check=False)
         run(["targetctl", "save"], timeout=120)
         self.assertEqual(run(["vhscsictl", "adopt", "--all"], timeout=120).stdout.split(), NAMES)
-        # Debian enables it when targetcli is installed; whatever the machine's image did, from here on it is.
-        run(["systemctl", "enable", "rtslib-fb-targetctl"])
+        # Debian enables it when targetcli is installed; the machine's image has it masked.
+        self.addCleanup(run, "systemctl disable -q rtslib-fb-targetctl; systemctl mask -q rtslib-fb-targetctl", check=False)
+        run("systemctl unmask -q rtslib-fb-targetctl && systemctl enable -q rtslib-fb-targetctl")
         doctor = run(["vhscsictl", "doctor", "--json=short"], check=False)
         found = {f["code"]: f["message"] for f in json.loads(doctor.stdout)}
         self.assertEqual(doctor.returncode, 44)
         self.assertIn("3 of our targets", found.get("TargetctlRestores", str(found)))
-        run(["systemctl", "disable", "rtslib-fb-targetctl"])
+        run(["systemctl", "disable", "-q", "rtslib-fb-targetctl"])
         self.assertNotIn("TargetctlRestores", run(["vhscsictl", "doctor", "--json=short"], check=False).stdout)
         seen = self.vpd()
         self.assertEqual((len(seen), len(devices)), (8, 8))

@@ -9,7 +9,9 @@ from labkit import (BUS_NAME, INVALID_ARGS, LUN, MANAGER, ROOT, TARGET, LabTest,
 
 METHODS = {
     MANAGER: {"CreateTarget": ("sa{sv}", "o"), "GetTarget": ("s", "o"), "ListTargets": ("", "a(so)"),
-              "ListDevices": ("a{sv}", "aa{sv}"), "Export": ("sa{sv}", "oo"), "Rescan": ("", "")},
+              "ListDevices": ("a{sv}", "aa{sv}"), "Export": ("sa{sv}", "oo"), "Adopt": ("sa{sv}", "o"),
+              "Plan": ("ha{sv}", "a(sss)"), "Apply": ("ha{sv}", "a(sss)"), "ImportConfig": ("sha{sv}", "a(sss)"),
+              "ExportConfig": ("sa{sv}", "h"), "Rescan": ("", "")},
     TARGET: {"AddLun": ("sa{sv}", "o"), "RemoveLun": ("ua{sv}", ""), "SetLabel": ("sa{sv}", ""), "Destroy": ("a{sv}", "")},
     LUN: {"Remove": ("a{sv}", "")},
 }

@@ -5,6 +5,7 @@
 As root all of it; otherwise without what needs a second user. Run by meson; by hand: VHSCSID_FAKE=… SOURCE_ROOT=. test-bus.py [-v] [Class.test]"""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -587,6 +588,100 @@ class Calls(BusTest):
         begin = time.monotonic()
         self.assertEqual(self.get_all(target, TARGET)["Endpoint"], "idle")
         self.assertLess(time.monotonic() - begin, 1)
+
+
+class Documents(BusTest):
+    """Whole configurations over a descriptor."""
+
+    def document(self, *targets: dict, **more) -> int:
+        return self.memfd(json.dumps({"format": "vhscsid", "version": 1, "targets": list(targets), **more}).encode())
+
+    def memfd(self, content: bytes) -> int:
+        fd = os.memfd_create("document")
+        self.addCleanup(os.close, fd)
+        os.write(fd, content)
+        return fd
+
+    def lines(self, member: str, *args) -> list[tuple[str, str]]:
+        return [(o.replace(WWN, "T"), a) for o, a, _ in self.manager(member, *args)[0]]
+
+    def test_apply_and_dump(self) -> None:
+        doc = self.document({"wwn": WWN, "label": "web", "luns": [{"number": 3, "source": "wwid=36001"}, {"number": 4, "source": "wwid=36009"}]})
+        made = [("T", "create"), ("T/lun 3", "create"), ("T/lun 4", "create")]
+        self.assertEqual(self.lines("Plan", "ha{sv}", doc, {}), made)
+        self.assertEqual(self.manager("ListTargets")[0], [])
+        self.assertEqual(self.lines("Apply", "ha{sv}", doc, {"dry-run": Variant("b", True)}), made)
+        self.assertEqual(self.manager("ListTargets")[0], [])
+        self.assertEqual(self.lines("Apply", "ha{sv}", doc, {}), made)
+        target = target_path(WWN)
+        # When the reply is there, a Get agrees.
+        self.assertEqual([self.get(f"{target}/lun/{n}", LUN, "State") for n in (3, 4)], ["online", "waiting"])
+        self.assertEqual(self.get(target, TARGET, "Label"), "web")
+        generation = self.get(PATH, MANAGER, "Generation")
+        self.assertEqual({a for _, a in self.lines("Apply", "ha{sv}", doc, {})}, {"keep"})
+        self.assertEqual(self.get(PATH, MANAGER, "Generation"), generation)
+
+        fd, = self.manager("ExportConfig", "sa{sv}", "native", {"portable": Variant("b", True)})
+        self.addCleanup(os.close, fd)
+        dumped = json.loads(os.read(fd, 1 << 20))
+        self.assertEqual([lun["source"] for lun in dumped["targets"][0]["luns"]], ["wwid=36001", "wwid=36009"])
+        self.call(target, TARGET, "Destroy", "a{sv}", {})
+        self.assertEqual(self.lines("ImportConfig", "sha{sv}", "native", self.memfd(json.dumps(dumped).encode()), {}), made)
+        self.assertEqual(self.get(f"{target}/lun/3", LUN, "Origin"), "import")
+        fd, = self.manager("ExportConfig", "sa{sv}", "targetcli", {"target": Variant("s", WWN)})
+        self.addCleanup(os.close, fd)
+        saved = json.loads(os.read(fd, 1 << 20))
+        self.assertEqual([t["fabric"] for t in saved["targets"]], ["vhost"])
+
+    def test_prune(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36001")
+        empty = self.document()
+        self.assertEqual(self.lines("Apply", "ha{sv}", empty, {}), [])
+        self.assertEqual(self.lines("Plan", "ha{sv}", empty, {"prune": Variant("b", True)}), [("T", "remove")])
+        self.assertEqual(self.lines("Apply", "ha{sv}", empty, {"prune": Variant("b", True)}), [("T", "remove")])
+        self.assertEqual(self.manager("ListTargets")[0], [])
+
+    def test_targetcli(self) -> None:
+        saved = {"storage_objects": [{"plugin": "block", "name": "disk1", "dev": "/dev/fake1", "wwn": "0d9b5c2e-1111-2222-3333-444455556666",
+                                      "readonly": False, "write_back": False, "attributes": {}},
+                                     {"plugin": "ramdisk", "name": "ram", "size": 1048576, "wwn": "x", "attributes": {}}],
+                 "targets": [{"fabric": "vhost", "wwn": WWN, "tpgs": [{"tag": 1, "enable": True, "luns": [
+                     {"index": 2, "storage_object": "/backstores/block/disk1", "alias": "a"},
+                     {"index": 5, "storage_object": "/backstores/ramdisk/ram", "alias": "b"}]}]},
+                     {"fabric": "iscsi", "wwn": "iqn.2003-01.org.x:1", "tpgs": []}]}
+        lines = self.manager("ImportConfig", "sha{sv}", "targetcli", self.memfd(json.dumps(saved).encode()), {})[0]
+        # The machine of this test has no such path; what is refused does not keep the target.
+        self.assertEqual([(o.replace(WWN, "T"), a) for o, a, _ in lines if a != "note"], [("T", "create"), ("T/lun 2", "refuse")])
+        self.assertEqual(self.manager("ListTargets")[0], [(WWN, target_path(WWN))])
+        notes = " ".join(f"{o} {n}" for o, a, n in lines if a == "note")
+        for word in ("iscsi", "ram"):
+            self.assertIn(word, notes)
+
+    def test_refused(self) -> None:
+        pipe, other = os.pipe()
+        self.addCleanup(os.close, pipe)
+        self.addCleanup(os.close, other)
+        bad = [(pipe, INVALID_ARGS), (self.memfd(b""), "ImportRejected"), (self.memfd(b"{"), "ImportRejected"),
+               (self.memfd(b"[" * 100000), "ImportRejected"), (self.memfd(b"\xff\0"), "ImportRejected"),
+               (self.document(surprise=1), "ImportRejected"), (self.document(version=99), "ConfigTooNew"),
+               (self.document({"wwn": "naa.1", "luns": []}), "ImportRejected"),
+               (self.document({"wwn": WWN, "luns": [{"number": 0, "source": "/dev/nothing"}]}), "DeviceNotFound")]
+        for n, (fd, name) in enumerate(bad):
+            for member in ("Plan", "Apply"):
+                with self.subTest(f"{n} {member}"):
+                    if (member, name) == ("Plan", "DeviceNotFound"):
+                        self.assertEqual(self.lines(member, "ha{sv}", fd, {}), [("T", "create"), ("T/lun 0", "refuse")])
+                        continue
+                    with self.refused(name):
+                        self.manager(member, "ha{sv}", fd, {})
+        self.assertEqual(self.manager("ListTargets")[0], [])
+        with self.refused(INVALID_ARGS):
+            self.manager("ImportConfig", "sha{sv}", "xml", self.document(), {})
+        with self.refused(INVALID_ARGS):
+            self.manager("ImportConfig", "sha{sv}", "native", self.document(), {"prune": Variant("b", True)})
+        with self.refused("NotFound"):
+            self.manager("ExportConfig", "sa{sv}", "native", {"target": Variant("s", WWN)})
 
 
 class Twice(dict):

@@ -493,7 +493,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 14)
+        self.assertEqual(len(verbs), 18)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:

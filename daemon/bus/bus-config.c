@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/errno.h"
+#include "base/text.h"
+#include "bus/bus-config.h"
+#include "bus/bus-error.h"
+#include "bus/options.h"
+#include "bus/polkit.h"
+#include "bus/probe.h"
+#include "bus/text.h"
+#include "dbus/vhostscsi-names.h"
+#include "engine/change.h"
+#include "engine/dump.h"
+#include "engine/request.h"
+#include "store/document-json.h"
+#include "store/saveconfig.h"
+
+typedef enum Format {
+        FORMAT_NATIVE,
+        FORMAT_TARGETCLI,
+} Format;
+
+static int parse_format(const char *s, Format *ret, sd_bus_error *error) {
+        if (streq(s, "native"))
+                *ret = FORMAT_NATIVE;
+        else if (streq(s, "targetcli"))
+                *ret = FORMAT_TARGETCLI;
+        else
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "There are the formats native and targetcli");
+
+        return 0;
+}
+
+/* A regular file or a memfd, from its beginning: what may have us wait for somebody (a pipe, a device) is refused. */
+static int read_file(int fd, size_t max, char **ret, size_t *ret_size, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL;
+        struct stat st;
+        size_t n = 0;
+
+        if (fstat(fd, &st) < 0)
+                return negative_errno();
+        if (!S_ISREG(st.st_mode))
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "The document is to be a regular file or a memfd");
+        if (st.st_size > (off_t) max)
+                return sd_bus_error_setf(error, VHOSTSCSI_ERROR("ImportRejected"), "The document is larger than %zu bytes", max);
+
+        text = malloc((size_t) st.st_size + 1);
+        if (!text)
+                return -ENOMEM;
+
+        while (n < (size_t) st.st_size) {
+                ssize_t k = pread(fd, text + n, (size_t) st.st_size - n, (off_t) n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return sd_bus_error_setf(error, VHOSTSCSI_ERROR("ImportRejected"), "The document cannot be read: %s", strerror(errno));
+                if (k == 0)
+                        break;
+                n += (size_t) k;
+        }
+
+        *ret = TAKE_PTR(text);
+        *ret_size = n;
+        return 0;
+}
+
+static int read_document(int fd, Format format, Document *ret, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL, *why = NULL, *printable = NULL;
+        size_t size;
+        int r;
+
+        r = read_file(fd, format == FORMAT_NATIVE ? DOCUMENT_JSON_MAX : SAVECONFIG_MAX, &text, &size, error);
+        if (r < 0)
+                return r;
+
+        r = format == FORMAT_NATIVE ? document_json_parse(text, size, ret, &why) : saveconfig_parse(text, size, ret, &why);
+        if (r >= 0 || r == -ENOMEM)
+                return r;
+
+        if (why && text_printable(why, &printable) < 0)
+                return -ENOMEM;
+        return sd_bus_error_setf(error, r == -EPROTONOSUPPORT ? VHOSTSCSI_ERROR("ConfigTooNew") : VHOSTSCSI_ERROR("ImportRejected"),
+                                 "The document is refused: %s", printable ?: strerror(-r));
+}
+
+static int append_line(sd_bus_message *reply, const char *object, const char *action, const char *note) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        /* Parts of it may be names that anybody gave a device. */
+        r = text_printable(strempty(note), &text);
+        return r < 0 ? r : sd_bus_message_append(reply, "(sss)", text_for_bus(object), action, text);
+}
+
+static int append_notes(sd_bus_message *reply, const Document *d) {
+        char more[64];
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < d->n_notes; i++)
+                r = append_line(reply, d->notes[i].object, "note", d->notes[i].text);
+        if (r >= 0 && d->n_unsaid > 0) {
+                snprintf(more, sizeof more, "%zu notes more", d->n_unsaid);
+                r = append_line(reply, "file", "note", more);
+        }
+
+        return r;
+}
+
+static int append_changes(sd_bus_message *reply, const ChangeList *l) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < l->n; i++) {
+                const Change *c = l->changes + i;
+                char object[WWN_SIZE + 32];
+
+                if (c->number < 0)
+                        snprintf(object, sizeof object, "%s", c->wwn);
+                else
+                        snprintf(object, sizeof object, "%s/lun %" PRIi64, c->wwn, c->number);
+                r = append_line(reply, object, change_action_to_string(c->action), c->note);
+        }
+
+        return r;
+}
+
+static int make_reply(sd_bus_message *m, const Document *d, const ChangeList *l, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sss)");
+        if (r >= 0)
+                r = append_changes(reply, l);
+        if (r >= 0)
+                r = append_notes(reply, d);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(reply);
+        return 0;
+}
+
+/* The targets whose passes the caller waits for. */
+static int await_changes(Engine *e, sd_bus_message *m, sd_bus_message *reply, const ChangeList *l, uint64_t timeout) {
+        _cleanup_(strv_freep) char **wwns = NULL;
+        Request *request;
+        int r;
+
+        for (size_t i = 0; i < l->n; i++)
+                if (l->changes[i].action != CHANGE_KEEP && l->changes[i].action != CHANGE_REFUSE &&
+                    (i == 0 || !wwns || !streq(wwns[strv_length(wwns) - 1], l->changes[i].wwn))) {
+                        r = strv_extend(&wwns, l->changes[i].wwn);
+                        if (r < 0)
+                                return r;
+                }
+
+        if (!wwns)
+                return sd_bus_send(NULL, reply, NULL);
+
+        r = request_new(e, REQUEST_APPLY, m, sd_bus_message_ref(reply), NULL, timeout, &request);
+        if (r < 0)
+                return r;
+
+        request->wwns = TAKE_PTR(wwns);
+        return 1;
+}
+
+/* What the four have in common once the document is there. authorized: 1, or 2 after a look. */
+static int change(Engine *e, sd_bus_message *m, int fd, Format format, int authorized, const ChangeOptions *o, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(change_list_done) ChangeList list = {};
+        _cleanup_(refusal_done) Refusal refusal = {};
+        _cleanup_(document_done) Document d = {};
+        int r;
+
+        r = read_document(fd, format, &d, error);
+        if (r < 0)
+                return r;
+
+        if (authorized == 1 && change_list_must_look(e, &d, o)) {
+                r = probe_hold(e, m, o->common.timeout);
+                return r < 0 ? r : 1;
+        }
+
+        r = change_list_make(e, &d, o, &list, &refusal);
+        if (r >= 0 && !o->common.dry_run)
+                r = change_list_perform(e, &list, o, &refusal);
+        if (r < 0)
+                return bus_error_set(error, r, &refusal);
+
+        r = make_reply(m, &d, &list, &reply);
+        if (r < 0)
+                return r;
+
+        return o->common.dry_run ? sd_bus_send(NULL, reply, NULL) : await_changes(e, m, reply, &list, o->common.timeout);
+}
+
+static int plan_or_apply(sd_bus_message *m, Engine *e, bool dry_run, sd_bus_error *error) {
+        ChangeOptions o = { .origin = LUN_MANUAL };
+        int fd, r;
+
+        r = sd_bus_message_read(m, "h", &fd);
+        if (r >= 0)
+                r = options_read_change(m, &o.common, &o.prune, &o.partly, error);
+        if (r < 0)
+                return r;
+
+        o.common.dry_run = o.common.dry_run || dry_run;
+        r = probe_before_changes(e, m, &o.common, error);
+        return r <= 0 ? (r < 0 ? r : 1) : change(e, m, fd, FORMAT_NATIVE, r, &o, error);
+}
+
+static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return plan_or_apply(m, userdata, true, error);
+}
+
+static int method_apply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return plan_or_apply(m, userdata, false, error);
+}
+
+static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        ChangeOptions o = { .origin = LUN_IMPORT };
+        const char *name;
+        Format format;
+        int fd, r, k;
+
+        r = sd_bus_message_read(m, "sh", &name, &fd);
+        if (r >= 0)
+                r = options_read_change(m, &o.common, NULL, &o.partly, error);
+        if (r < 0)
+                return r;
+
+        r = probe_before_changes(userdata, m, &o.common, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        k = parse_format(name, &format, error);
+        if (k < 0)
+                return k;
+
+        /* What cannot be kept of somebody else's file is said, and does not keep the rest. */
+        o.partly = o.partly || format == FORMAT_TARGETCLI;
+        return change(userdata, m, fd, format, r, &o, error);
+}
+
+static int write_memfd(const char *text, size_t size) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = memfd_create("vhscsid-document", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return negative_errno();
+
+        for (size_t n = 0; n < size;) {
+                ssize_t k = write(fd, text + n, size - n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return negative_errno();
+                n += (size_t) k;
+        }
+
+        if (lseek(fd, 0, SEEK_SET) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+                return negative_errno();
+
+        return TAKE_FD(fd);
+}
+
+static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(refusal_done) Refusal refusal = {};
+        _cleanup_(document_done) Document d = {};
+        const char *name, *wwn;
+        _cleanup_free_ char *text = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        DumpOptions o = {};
+        Format format;
+        size_t size;
+        Target *t;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r >= 0)
+                r = options_read_dump(m, &wwn, &o.portable, error);
+        if (r < 0)
+                return r;
+
+        r = polkit_authorize(m, POLKIT_MANAGE_CONFIG, NULL, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        r = parse_format(name, &format, error);
+        if (r < 0)
+                return r;
+
+        if (wwn) {
+                r = edit_find_target(userdata, wwn, &t, &refusal);
+                if (r < 0)
+                        return bus_error_set(error, r, &refusal);
+                o.target = t;
+        }
+
+        o.device_paths = format == FORMAT_TARGETCLI;
+        r = dump_document(userdata, &o, &d, &refusal);
+        if (r < 0)
+                return bus_error_set(error, r, &refusal);
+
+        r = format == FORMAT_NATIVE ? document_json_format(&d, &text, &size) : saveconfig_format(&d, &text, &size);
+        if (r < 0)
+                return r;
+
+        fd = write_memfd(text, size);
+        return fd < 0 ? fd : sd_bus_reply_method_return(m, "h", fd);
+}
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("h", document, "a{sv}", options), SD_BUS_RESULT("a(sss)", changes), method_plan,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("h", document, "a{sv}", options), SD_BUS_RESULT("a(sss)", changes), method_apply,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ImportConfig", SD_BUS_ARGS("s", format, "h", document, "a{sv}", options),
+                                SD_BUS_RESULT("a(sss)", changes), method_import_config, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ExportConfig", SD_BUS_ARGS("s", format, "a{sv}", options), SD_BUS_RESULT("h", document),
+                                method_export_config, SD_BUS_VTABLE_UNPRIVILEGED),
+
+        SD_BUS_VTABLE_END,
+};
+
+int bus_config_add(sd_bus *bus, Engine *e) {
+        int r = sd_bus_add_object_vtable(bus, NULL, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, vtable, e);
+
+        return r < 0 ? r : 0;
+}

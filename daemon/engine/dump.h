@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/refusal.h"
+#include "model/document.h"
+
+/* What is wanted, as a document that another host, or another program, can read. */
+
+typedef struct DumpOptions {
+        const Target *target;   /* this one only; NULL: all of ours */
+        bool portable;          /* no LUN by a name that means something else on another host: refused if there is one */
+        bool device_paths;      /* sources as paths of devices and files, for targetcli */
+} DumpOptions;
+
+int dump_document(Engine *e, const DumpOptions *o, Document *ret, Refusal *refusal);
