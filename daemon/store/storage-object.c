@@ -108,7 +108,7 @@ static int read_groups(Json *groups, Lost *lost) {
         return 0;
 }
 
-/* Everything but name and plugin. */
+/* What is not kept of the key, or, for some, what is. */
 static int read_key(StorageObjects *o, StorageObject *s, const char *key, Json *v, Lost *lost) {
         static const char *const known[] = { "name", "plugin", "dev", "wwn", "readonly", "exists", NULL };
         uint64_t size;
@@ -119,7 +119,7 @@ static int read_key(StorageObjects *o, StorageObject *s, const char *key, Json *
                 return read_attributes(o, s, v, lost);
         if (streq(key, "alua_tpgs"))
                 return read_groups(v, lost);
-        if (streq(key, "size") && !s->block && json_to_number(v, &size) >= 0 && size <= INT64_MAX) {
+        if (streq(key, "size") && !s->block && json_to_number(v, &size) >= 0 && size < INT64_MAX) {
                 s->lun.size = size;
                 return 0;
         }

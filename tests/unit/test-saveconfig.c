@@ -396,18 +396,18 @@ static void test_deep_and_large(void) {
         assert_refused(large, SAVECONFIG_MAX, -EFBIG, "objects and arrays");
 }
 
-/* A million unknown keys are one note, and ten thousand things lost are told as far as anybody reads. */
+/* 200 000 unknown keys are one note, and ten thousand things lost are told as far as anybody reads. */
 static void test_many_losses(void) {
         GString *s = g_string_new("{\"targets\":[" TARGET("vhost", WWN_A, ""));
         _cleanup_(document_done) Document d = {}, e = {};
 
         g_string_append(s, "]");
-        for (unsigned i = 0; i < 1000000; i++)
+        for (unsigned i = 0; i < 200000; i++)
                 g_string_append_printf(s, ",\"k%u\":1", i);
         g_string_append(s, "}");
         parse(s->str, &d);
         g_assert_cmpuint(d.n_notes, ==, 1);
-        g_assert_true(says(d.notes[0].text, "k0=1, k1=1") && says(d.notes[0].text, "and 999984 more"));
+        g_assert_true(says(d.notes[0].text, "k0=1, k1=1") && says(d.notes[0].text, "and 199984 more"));
 
         g_string_assign(s, "{\"targets\":[{\"fabric\":\"vhost\",\"wwn\":\"" WWN_A "\",\"tpgs\":[{\"luns\":[");
         for (unsigned i = 0; i < 10000; i++)
