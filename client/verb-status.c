@@ -138,6 +138,20 @@ static void print_counts(const char *title, const char *const *names, size_t n_n
         putchar('\n');
 }
 
+static void print_problems(json_object *manager) {
+        json_object *problems = value_array(manager, "problems");
+
+        for (size_t i = 0; i < value_length(problems); i++) {
+                json_object *p = json_object_array_get_idx(problems, i);
+
+                printf("%11s: ", "Problem");
+                print_colored(COLOR_RED, strempty(json_object_get_string(json_object_array_get_idx(p, 0))));
+                fputs(": ", stdout);
+                print_colored(COLOR_NONE, strempty(json_object_get_string(json_object_array_get_idx(p, 1))));
+                putchar('\n');
+        }
+}
+
 static void status_print(json_object *manager, const Counts *n, const char *verdict) {
         const char *state = value_string(manager, "state");
         json_object *fabric = NULL;
@@ -166,6 +180,7 @@ static void status_print(json_object *manager, const Counts *n, const char *verd
         print_counts("Targets", target_states, ELEMENTSOF(target_states), n->targets, n->n_targets);
         print_counts("LUNs", lun_states, ELEMENTSOF(lun_states), n->luns, n->n_luns);
 
+        print_problems(manager);
         printf("%11s: ", "Verdict");
         print_colored(print_state_color(verdict), verdict);
         putchar('\n');

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/text.h"
 #include "bus/bus-error.h"
 #include "bus/bus-manager.h"
 #include "bus/bus-target.h"
@@ -72,6 +73,24 @@ static int get_fabric(sd_bus *bus, const char *path, const char *interface, cons
                                      "module", "s", strempty(e->fabric.module),
                                      "version", "s", text_for_bus(e->fabric.version),
                                      "origin", "s", strempty(e->fabric.origin));
+}
+
+static int get_problems(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+        const Engine *e = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(ss)");
+        for (size_t i = 0; r >= 0 && e->registry.bad && e->registry.bad[i]; i++) {
+                _cleanup_free_ char *why = NULL;
+
+                /* It may quote the file. */
+                r = text_printable(e->registry.bad_reasons[i], &why);
+                if (r >= 0)
+                        r = sd_bus_message_append(reply, "(ss)", e->registry.bad[i], why);
+        }
+
+        return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int reply_path(sd_bus_message *m, const char *wwn) {
@@ -396,6 +415,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Generation", "t", get_generation, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Fabric", "a{sv}", get_fabric, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Problems", "a(ss)", get_problems, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 
         SD_BUS_METHOD_WITH_ARGS("CreateTarget", SD_BUS_ARGS("s", wwn, "a{sv}", options), SD_BUS_RESULT("o", target), method_create_target,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

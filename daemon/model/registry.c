@@ -18,6 +18,16 @@ int registry_init(Registry *r, uint64_t generation) {
         return finder_init(&r->finder);
 }
 
+int registry_note_bad(Registry *r, const char *wwn, const char *why) {
+        int k;
+
+        k = strv_extend(&r->bad_reasons, why);
+        if (k >= 0)
+                k = strv_extend(&r->bad, wwn);
+
+        return k;
+}
+
 void registry_done(Registry *r) {
         Target *t;
 
@@ -33,6 +43,7 @@ void registry_done(Registry *r) {
         free(r->removed);
         free(r->hbas);
         strv_free(r->bad);
+        strv_free(r->bad_reasons);
         *r = (Registry) {};
 }
 

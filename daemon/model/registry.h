@@ -28,7 +28,11 @@ typedef struct Registry {
         size_t n_hbas;
         uint32_t hba_hint;      /* no free number below */
         char **bad;             /* WWNs whose file is set aside: nobody touches these */
+        char **bad_reasons;     /* of each of them: a sentence for people */
 } Registry;
+
+/* The file of that target cannot be used, and why. */
+int registry_note_bad(Registry *r, const char *wwn, const char *why);
 
 int registry_init(Registry *r, uint64_t generation);
 void registry_done(Registry *r);

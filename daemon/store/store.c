@@ -97,7 +97,7 @@ static void set_aside(Store *s, Registry *r, const char *name, const char *wwn, 
         log_error("The state of target %s cannot be used: %s. Nothing of that target is touched%s.", wwn, strempty(why),
                   rename_it ? "; its file is kept with the suffix .bad" : "");
 
-        if (strv_extend(&r->bad, wwn) < 0)
+        if (registry_note_bad(r, wwn, isempty(why) ? "it cannot be used" : why) < 0)
                 log_oom();
 
         if (!rename_it)
@@ -105,6 +105,25 @@ static void set_aside(Store *s, Registry *r, const char *name, const char *wwn, 
 
         if (renameat(s->targets_fd, name, s->targets_fd, bad) < 0)
                 log_warning_errno(negative_errno(), "Cannot rename %s to %s", name, bad);
+}
+
+/* By an earlier start. What was wrong with it is still so. */
+static int note_set_aside(Store *s, Registry *r, const char *name, const char *wwn) {
+        _cleanup_free_ char *text = NULL, *why = NULL, *said = NULL;
+        _cleanup_(target_freep) Target *t = NULL;
+        size_t size;
+        int k;
+
+        k = read_file_at(s->targets_fd, name, TARGET_JSON_MAX, &text, &size);
+        if (k >= 0)
+                k = target_json_parse(text, size, &t, &why);
+        if (k == -ENOMEM)
+                return k;
+
+        if (asprintf(&said, "set aside as %s: %s", name, why ?: k < 0 ? strerror(-k) : "mend it, give it its name back, and restart the service") < 0)
+                return -ENOMEM;
+
+        return registry_note_bad(r, wwn, said);
 }
 
 static int load_one(Store *s, Registry *r, const char *name, const char *wwn) {
@@ -202,7 +221,7 @@ int store_load(Store *s, Registry *r) {
                                 continue;
                         }
 
-                        k = strv_extend(&r->bad, wwn);
+                        k = note_set_aside(s, r, *n, wwn);
                         if (k < 0)
                                 return k;
                         continue;

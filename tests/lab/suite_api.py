@@ -16,7 +16,7 @@ METHODS = {
     LUN: {"Remove": ("a{sv}", "")},
 }
 PROPERTIES = {
-    MANAGER: {"Version": "s", "State": "s", "Generation": "t", "Fabric": "a{sv}"},
+    MANAGER: {"Version": "s", "State": "s", "Generation": "t", "Fabric": "a{sv}", "Problems": "a(ss)"},
     TARGET: {"Wwn": "s", "Label": "s", "State": "s", "ManagedBy": "s", "PortalGroup": "u", "Nexus": "s", "Endpoint": "s",
              "Owners": "as", "Luns": "ao", "LastError": "(ss)"},
     LUN: {"Number": "u", "Source": "s", "Device": "s", "State": "s", "Health": "s", "Size": "t", "BlockSize": "u",

@@ -288,6 +288,9 @@ class StoreTest(LabTest):
                 self.assertEqual(sorted(os.listdir(broken.tpg.parent)), before, "a target that we cannot read is left alone")
                 self.assertTrue(list(path.parent.glob(f"{broken.wwn}*.bad*")), os.listdir(path.parent))
                 self.assertRegex(run("journalctl -b -u vhscsid -n 30 --no-pager -o cat").stdout, re.escape(broken.wwn))
+                problems = self.api.manager.get("Problems")
+                self.assertEqual([(w, bool(why)) for w, why in problems], [(broken.wwn, True)], "status says which, and why")
+                self.assertIn(broken.wwn, run(["vhscsictl", "status"], check=False).stdout)
                 for bad in path.parent.glob("*.bad*"):
                     bad.unlink()
         service_restart()

@@ -253,7 +253,7 @@ static void test_broken(void) {
                 put(&p, WWN_A ".json", texts[i]);
                 put(&p, WWN_B ".json", good);
                 load(&p, &r);
-                g_assert_true(strv_contains(r.bad, WWN_A));
+                g_assert_true(strv_contains(r.bad, WWN_A) && r.bad_reasons[0][0] != 0);
                 g_assert_null(registry_target(&r, WWN_A));
                 g_assert_nonnull(registry_target(&r, WWN_B));
                 registry_done(&r);
