@@ -212,6 +212,21 @@ static int note_wwn(Import *i, const char *wwn, const char *raw) {
         return r;
 }
 
+/* The kernel's own default of the only one that there is (target_core_fabric_configfs.c, cmd_completion_affinity). */
+static bool parameters_say_nothing(Json *parameters) {
+        const char *key;
+        Json *v;
+
+        if (!json_object_is_type(parameters, json_type_object))
+                return false;
+
+        JSON_FOREACH(parameters, key, v)
+                if (!streq(key, "cmd_completion_affinity") || !streq_ptr(v ? json_object_get_string(v) : NULL, "-1"))
+                        return false;
+
+        return true;
+}
+
 static int import_target(Import *i, Json *target) {
         const char *raw = json_get_string(target, "wwn"), *key;
         _cleanup_(lost_done) Lost lost = {};
@@ -250,7 +265,8 @@ static int import_target(Import *i, Json *target) {
         }
 
         JSON_FOREACH(target, key, v) {
-                if (streq(key, "wwn") || streq(key, "fabric") || streq(key, "tpgs") || json_is_empty(v))
+                if (streq(key, "wwn") || streq(key, "fabric") || streq(key, "tpgs") || json_is_empty(v) ||
+                    (streq(key, "parameters") && parameters_say_nothing(v)))
                         continue;
 
                 r = streq(key, "parameters") ? lost_add_members(&lost, v, "a target has none here") : lost_add_member(&lost, key, v, NULL);
