@@ -158,3 +158,14 @@ bool map_next(const Map *m, size_t *iterator, void **ret) {
 
         return false;
 }
+
+void map_number(uint64_t n, char ret[static MAP_NUMBER_SIZE]) {
+        unsigned digits = 1;
+
+        while (digits < 16 && n >> 4 * digits)
+                digits++;
+
+        ret[digits] = 0;
+        for (; digits > 0; n >>= 4)
+                ret[--digits] = "0123456789abcdef"[n & 15];
+}

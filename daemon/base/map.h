@@ -23,5 +23,9 @@ void map_replace(Map *m, const char *key, void *value);
 size_t map_size(const Map *m);
 bool map_next(const Map *m, size_t *iterator, void **ret);      /* *iterator is 0 at first */
 
+/* A key for a number: hexadecimal digits. */
+#define MAP_NUMBER_SIZE 17U
+void map_number(uint64_t n, char ret[static MAP_NUMBER_SIZE]);
+
 #define MAP_FOREACH(map, v) \
         for (size_t _i_##v = 0; map_next((map), &_i_##v, (void **) &(v));)

@@ -35,10 +35,10 @@ int tombstone_set_lun(Engine *e, const Lun *l, Refusal *refusal) {
 
 static bool target_is_wished(const Engine *e, const Target *t) {
         const char *why;
-        Device *d;
+        Device *d = NULL;
         Wish w;
 
-        INVENTORY_FOREACH(e->inventory, d)
+        while ((d = inventory_next_wish(e->inventory, d)))
                 if (wish_parse(d, &w, &why) > 0 && streq(w.wwn, t->wwn))
                         return true;
 

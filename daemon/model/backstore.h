@@ -6,6 +6,7 @@
 
 #include "base/index.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/strv.h"
 
 /* The device as LIO opens it: core/iblock_<hba>/<name>, or core/fileio_<hba>/<name> for a file. One for each distinct source, shared by the
@@ -15,7 +16,6 @@
 #define BACKSTORE_SERIAL_MAX 64
 #define BACKSTORE_FILESYSTEM "filesystem="       /* what the identity of a file begins with */
 #define BACKSTORE_GUEST_DIGITS 25U      /* of a serial: what guests tell disks apart by (facts 1.9) */
-#define BACKSTORE_DEVNUM_SIZE 17U       /* a dev_t in hex */
 #define BACKSTORE_HBA_NONE UINT32_MAX
 /* It is a directory's name; the kernel takes 11 digits (facts 1.12), but the table of those in use is not for that. */
 #define BACKSTORE_HBA_MAX 1048575U
@@ -54,7 +54,7 @@ typedef struct Backstore {
         struct {
                 IndexLink name, guest, disk, open;
                 char digits[BACKSTORE_GUEST_DIGITS + 1];
-                char devnum[BACKSTORE_DEVNUM_SIZE];
+                char devnum[MAP_NUMBER_SIZE];
                 char *device;   /* of a foreign one, as a source */
         } found_by;
 } Backstore;

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <inttypes.h>
-
 #include "model/finder.h"
 #include "model/source.h"
 
@@ -23,10 +21,6 @@ void finder_done(Finder *f) {
         *f = (Finder) {};
 }
 
-static void devnum_format(dev_t devnum, char ret[static BACKSTORE_DEVNUM_SIZE]) {
-        (void) snprintf(ret, BACKSTORE_DEVNUM_SIZE, "%" PRIx64, (uint64_t) devnum);
-}
-
 static const char *name_of(const Backstore *b) {
         const char *slash = b->place ? strrchr(b->place, '/') : NULL;
 
@@ -38,7 +32,7 @@ int finder_enter_open(Finder *f, Backstore *b) {
         if (!b->source || b->devnum == 0 || backstore_is_file(b))
                 return 0;
 
-        devnum_format(b->devnum, b->found_by.devnum);
+        map_number(b->devnum, b->found_by.devnum);
         return index_enter(f->open, b->found_by.devnum, &b->found_by.open);
 }
 
@@ -108,10 +102,10 @@ Backstore *finder_next_disk(const Finder *f, const char *source, const Backstore
 }
 
 Backstore *finder_next_open(const Finder *f, dev_t devnum, const Backstore *before) {
-        char number[BACKSTORE_DEVNUM_SIZE];
+        char number[MAP_NUMBER_SIZE];
         IndexLink *l;
 
-        devnum_format(devnum, number);
+        map_number(devnum, number);
         l = index_next(f->open, number, before ? &before->found_by.open : NULL);
         return l ? index_entry(l, Backstore, found_by.open) : NULL;
 }

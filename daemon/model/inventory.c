@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <sys/sysmacros.h>
-
 #include "base/index.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -30,7 +28,8 @@ struct Entry {
         Claim *claims;
         size_t n_claims;
         List link;              /* Inventory.marked or .unmarked */
-        char key[];             /* "8:16"; of a file, its identity */
+        List wish_link;         /* Inventory.wishes */
+        char key[];             /* the number; of a file, its identity */
 };
 
 struct Inventory {
@@ -38,11 +37,8 @@ struct Inventory {
         Index *names;           /* source text -> Claim */
         Index *paths;           /* the same of RANK_PATH: those answer only where nobody else does, and are many */
         List marked, unmarked;
+        List wishes;            /* devices that a udev rule wants exported */
 };
-
-static void number_format(dev_t devnum, char ret[static 24]) {
-        (void) snprintf(ret, 24, "%u:%u", major(devnum), minor(devnum));
-}
 
 static Rank device_rank(const Device *d) {
         if (d->path_member)
@@ -71,6 +67,7 @@ Inventory *inventory_new(void) {
 
         list_init(&i->marked);
         list_init(&i->unmarked);
+        list_init(&i->wishes);
         i->entries = map_new();
         i->names = index_new();
         i->paths = index_new();
@@ -114,6 +111,7 @@ static Device *entry_free(Inventory *i, Entry *e) {
 
         claims_drop(e->index, e->claims, e->n_claims);
         list_unlink(&e->link);
+        list_unlink(&e->wish_link);
         map_remove(i->entries, e->key);
         free(e);
         return d;
@@ -143,9 +141,9 @@ Inventory *inventory_free(Inventory *i) {
 }
 
 static Entry *entry_find(const Inventory *i, dev_t devnum) {
-        char number[24];
+        char number[MAP_NUMBER_SIZE];
 
-        number_format(devnum, number);
+        map_number(devnum, number);
         return map_get(i->entries, number);
 }
 
@@ -155,14 +153,14 @@ static Entry *entry_of(const Inventory *i, const Device *d) {
 
 static int entry_new(Inventory *i, const Device *d, Entry **ret) {
         _cleanup_free_ Entry *e = NULL;
-        char number[24];
+        char number[MAP_NUMBER_SIZE];
         const char *key = number;
         int r;
 
         if (d->kind == DEVICE_FILE)
                 key = d->identity;
         else
-                number_format(d->devnum, number);
+                map_number(d->devnum, number);
 
         e = calloc(1, sizeof *e + strlen(key) + 1);
         if (!e)
@@ -170,6 +168,7 @@ static int entry_new(Inventory *i, const Device *d, Entry **ret) {
 
         strcpy(e->key, key);
         list_init(&e->link);
+        list_init(&e->wish_link);
         r = map_put(i->entries, e->key, e);
         if (r < 0)
                 return r;
@@ -204,6 +203,9 @@ static int entry_change(Inventory *i, Entry *e, Device *d, Device **ret_old) {
         e->index = index;
         e->claims = claims;
         e->n_claims = n;
+        list_unlink(&e->wish_link);
+        if (!isempty(d->wish_target))
+                list_append(&i->wishes, &e->wish_link);
 
         if (ret_old)
                 *ret_old = old;
@@ -336,6 +338,12 @@ bool inventory_next(const Inventory *i, size_t *iterator, Device **ret) {
 
         *ret = ((Entry *) e)->device;
         return true;
+}
+
+Device *inventory_next_wish(const Inventory *i, const Device *before) {
+        const List *next = before ? entry_of(i, before)->wish_link.next : i->wishes.next;
+
+        return next == &i->wishes ? NULL : list_entry(next, Entry, wish_link)->device;
 }
 
 void inventory_unmark(Inventory *i) {

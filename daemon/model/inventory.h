@@ -41,6 +41,9 @@ bool inventory_next(const Inventory *i, size_t *iterator, Device **ret);        
 #define INVENTORY_FOREACH(inventory, d) \
         for (size_t _i_##d = 0; inventory_next((inventory), &_i_##d, &(d));)
 
+/* Those that a udev rule wants exported, one after the other: NULL begins, NULL ends. before must be one of them. */
+Device *inventory_next_wish(const Inventory *i, const Device *before);
+
 /* For enumerating block devices again: forget the marks, mark each device seen while enumerating (inventory_put does), then take those not seen. */
 void inventory_unmark(Inventory *i);
 Device *inventory_take_unmarked(Inventory *i);                  /* one at a time, NULL when there is none left */

@@ -293,6 +293,53 @@ static void test_idle(void) {
 
 /* ---- finding ---- */
 
+static void test_number(void) {
+        static const uint64_t numbers[] = { 0, 1, 15, 16, 0xfe00001, UINT32_MAX, UINT64_MAX };
+        char text[MAP_NUMBER_SIZE], wanted[32];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
+                map_number(numbers[i], text);
+                snprintf(wanted, sizeof wanted, "%" PRIx64, numbers[i]);
+                g_assert_cmpstr(text, ==, wanted);
+        }
+}
+
+static void wish(Inventory *i, unsigned n, const char *target) {
+        Device *d = device_new();
+        InventoryChange change;
+
+        g_assert_nonnull(d);
+        d->devnum = makedev(250, n);
+        d->identity = g_strdup_printf("wwid=3600%u", n);
+        g_assert_cmpint(strv_extend(&d->keys, d->identity), ==, 0);
+        d->wish_target = g_strdup(target);
+        g_assert_cmpint(inventory_put(i, d, &change, NULL), ==, 0);
+}
+
+static unsigned wishes(const Inventory *i) {
+        const Device *d = NULL;
+        unsigned n = 0;
+
+        while ((d = inventory_next_wish(i, d)))
+                n++;
+        return n;
+}
+
+/* Only those that a rule wants are gone through when a target goes. */
+static void test_wishes(void) {
+        _cleanup_(inventory_freep) Inventory *i = inventory_new();
+
+        for (unsigned n = 0; n < 10; n++)
+                wish(i, n, n % 2 ? "seed:guest" : NULL);
+        g_assert_cmpuint(wishes(i), ==, 5);
+        wish(i, 1, NULL);
+        wish(i, 2, "seed:other");
+        wish(i, 3, "seed:other");
+        g_assert_cmpuint(wishes(i), ==, 5);
+        device_free(inventory_take(i, makedev(250, 3)));
+        g_assert_cmpuint(wishes(i), ==, 4);
+}
+
 static void test_find(void) {
         Registry *r;
         Backstore *b;
@@ -335,7 +382,9 @@ int main(int argc, char *argv[]) {
 
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/scale/index", test_index);
+        g_test_add_func("/scale/number", test_number);
         g_test_add_func("/scale/find", test_find);
+        g_test_add_func("/scale/wishes", test_wishes);
         g_test_add_func("/scale/one-event", test_one_event);
         g_test_add_func("/scale/grow", test_grow);
         g_test_add_func("/scale/late", test_late);
