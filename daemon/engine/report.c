@@ -131,6 +131,7 @@ static int choose_other_hba(Engine *e, Backstore *b) {
 static void take_over(Engine *e, Backstore *b, uint32_t hba) {
         Backstore *holder = hba != b->hba ? registry_backstore_by_hba(&e->registry, hba) : NULL;
         uint32_t old = b->hba;
+        Lun *l;
         int r = 0;
 
         /* It had reserved the number, and somebody gave that to this one: out of the way first, so that no two share a number in the store. */
@@ -145,9 +146,16 @@ static void take_over(Engine *e, Backstore *b, uint32_t hba) {
 
         log_info("Somebody else brought %s up as core/%s_%" PRIu32 "/%s; it is ours, as it is", b->source, backstore_plugin(b), hba, b->name);
         b->unmarked = true;
-        set_hba(e, b, hba, false);
-        if (hba != old)
+        if (hba != old) {
+                set_hba(e, b, hba, false);
                 registry_release_hba(&e->registry, old);
+                return;
+        }
+
+        LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
+                registry_mark_unsaved(&e->registry, l->target);
+                registry_mark_lun(&e->registry, l);
+        }
 }
 
 static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {

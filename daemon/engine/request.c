@@ -9,7 +9,10 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         _cleanup_(refusal_done) Refusal refusal = {};
         Request *r = userdata;
 
-        (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not finished yet; the change is stored and goes on");
+        if (r->kind == REQUEST_PROBE || r->kind == REQUEST_SURVEY)
+                (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not answered what had to be asked first; nothing was changed");
+        else
+                (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not finished yet; the change is stored and goes on");
         request_fail(r, &refusal);
         return 0;
 }
