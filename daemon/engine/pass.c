@@ -296,6 +296,7 @@ static bool target_up(Pass *p) {
                 if (r >= 0)
                         r = perform(p, &plan, &report);
                 report.present = seen.wwn_dir || report.steps > 0;
+                report.other_nexus = seen.nexus && !streq(seen.nexus, p->job->target.nexus);
                 report.up = (seen.tpg_dir && seen.nexus) || (p->job->target.wanted && r >= 0);
         }
 

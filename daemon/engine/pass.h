@@ -41,6 +41,7 @@ typedef struct PassReport {
         int error;              /* 0 or negative errno of the step below */
         bool unseen;            /* PASS_LUN: there was no looking at it; of what follows nothing is known */
         bool present;           /* PASS_TARGET: its directory exists, as far as is known; PASS_LUN: something of it does */
+        bool other_nexus;       /* PASS_TARGET: the one in the kernel is not the wanted one, and stays */
         bool up;                /* PASS_TARGET: group and nexus exist; PASS_LUN: linked */
         bool backstore;         /* PASS_LUN: its directory exists */
         bool attached;          /* PASS_LUN: left alone because a guest is attached; error is -EBUSY */

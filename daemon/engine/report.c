@@ -56,8 +56,12 @@ static bool is_device_busy(const PassReport *report) {
 static void apply_target(Engine *e, Target *t, const PassReport *report) {
         char text[1280];
 
+        if (report->other_nexus && !t->other_nexus)
+                log_warning("Target %s has another nexus in the kernel than %s, made by somebody else; it stays, and guests' persistent reservations "
+                            "under the old one do not hold", t->wwn, t->nexus);
         t->present = report->present;
         t->up = report->up;
+        t->other_nexus = report->other_nexus;
         if (t->up && t->wanted)
                 drift_watch(e, t);
         if (!report->present)

@@ -59,6 +59,7 @@ struct Target {
         /* Observed. */
         bool present;           /* its directory exists, or may exist */
         bool up;                /* portal group and nexus are there */
+        bool other_nexus;       /* the nexus in the kernel is somebody else's: with LUNs on it nobody can replace it */
         TargetEndpoint endpoint;
         uint64_t endpoint_at;   /* when, CLOCK_MONOTONIC µs */
 
