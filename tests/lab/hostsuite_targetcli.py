@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Reboots of a host that came from targetcli: ours brings everything up again, beside their service and without it."""
+import json
+
+from host.payload import LIB
+from host.vm import Vm
+from hostsuite_reboot import LATE_UNIT, inside
+
+WWNS = ["naa.5001405bee500001", "naa.5001405bee500002"]
+
+# What the guests of both targets know.
+VIEW = """
+def view():
+    out = {}
+    for wwn in %r:
+        for lun in sorted((VHOST / wwn / "tpgt_1/lun").glob("lun_*")):
+            for link in [e for e in lun.iterdir() if e.is_symlink()]:
+                back = link.resolve()
+                out[wwn + "/" + lun.name] = [back.name, (back / "wwn/vpd_unit_serial").read_text().split(":")[1].strip(),
+                                             (VHOST / wwn / "tpgt_1/nexus").read_text().strip()]
+    return out
+""" % (WWNS,)
+
+# Four disks that are there at each boot, by names that do not change with the order in which they come.
+DISKS = """[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'modprobe scsi_debug add_host=2 max_luns=4 vpd_use_hostno=0 dev_size_mb=16'
+Type=oneshot
+"""
+
+SETUP = VIEW + """
+import subprocess
+with open("/etc/systemd/system/lab-disks.service", "w") as f:
+    f.write(%r)
+run("mkdir -p /etc/systemd/system/lab-disks.service.d")
+with open("/etc/systemd/system/lab-disks.service.d/exec.conf", "w") as f:
+    f.write(%r)
+run("systemctl daemon-reload && systemctl enable -q lab-disks && systemctl start lab-disks")
+wait_until("four maps", lambda: len(multipath_maps()) == 4, 240, 0.2)
+udev_settle()
+maps = sorted(multipath_maps(), key=lambda m: m.name)
+script = ["set global auto_save_on_exit=false"]
+script += [f"/backstores/block create name=vol{n} dev=/dev/disk/by-id/dm-uuid-mpath-{m.wwid}" for n, m in enumerate(maps)]
+script += [f"/vhost create {w}" for w in %r]
+script += [f"/vhost/{%r[n // 2]}/tpg1/luns create /backstores/block/vol{3 - n} lun={n}" for n in range(4)]
+subprocess.run(["targetcli"], input="\\n".join(script + ["exit", ""]), text=True, check=True, timeout=300, capture_output=True)
+run("targetctl save", timeout=100)
+before = view()
+run("vhscsictl adopt --all", timeout=100)
+run("sync")
+print(json.dumps([before, view()]))
+"""
+
+AFTER = VIEW + """
+wait_until("all is up", lambda: run(["vhscsictl", "status"], check=False).returncode == 0, 240, 0.5)
+print(json.dumps([view(), [t.get("ManagedBy") for t in api.targets()],
+                  run("systemctl is-active rtslib-fb-targetctl", check=False).stdout.strip()]))
+"""
+
+
+def prepare(vm: Vm) -> dict:
+    before, adopted = inside(vm, SETUP % (LATE_UNIT, DISKS, WWNS, WWNS), timeout=400)
+    assert len(before) == 4 and before == adopted, (before, adopted)
+    return adopted
+
+
+def check(vm: Vm, wanted: dict, theirs: str) -> None:
+    view, managed, state = inside(vm, AFTER, timeout=400)
+    if theirs == "active":
+        # Their file has no nexus: each restore of theirs makes a new one, and while LUNs stand on it nobody can give the old one back.
+        view, wanted = {k: v[:2] for k, v in view.items()}, {k: v[:2] for k, v in wanted.items()}
+    assert view == wanted, f"\n{json.dumps(view, indent=1)}\nis not\n{json.dumps(wanted, indent=1)}"
+    assert managed == ["vhscsid"] * 2, managed
+    assert state == theirs, state
+
+
+def alone(vm: Vm) -> None:
+    """Their service is disarmed, as doctor says: the same nexus, serials and numbers."""
+    wanted = prepare(vm)
+    vm.reboot()
+    check(vm, wanted, "inactive")
+
+
+def with_their_service(vm: Vm) -> None:
+    """It is enabled still, holds the same targets, and comes first; and then it is started once more, after us."""
+    wanted = prepare(vm)
+    vm.run("systemctl unmask -q rtslib-fb-targetctl && systemctl enable -q rtslib-fb-targetctl")
+    # It does not wait for disks; here it finds them.
+    vm.run("mkdir -p /etc/systemd/system/rtslib-fb-targetctl.service.d && printf '[Unit]\\nAfter=lab-disks.service multipathd.service\\n"
+           "[Service]\\nExecStartPre=/bin/udevadm settle\\n' > /etc/systemd/system/rtslib-fb-targetctl.service.d/late.conf && sync")
+    vm.reboot()
+    check(vm, wanted, "active")
+    vm.run("targetctl restore", timeout=300, check=False)
+    check(vm, wanted, "active")
+    # Nothing is done about it from then on.
+    vm.run(["python3", "-c", f"import sys; sys.path.insert(0, '/{LIB}')\nfrom labkit import *\nwith ConfigfsTrace() as t:\n"
+            "    service_restart()\n    api = Api()\n    api.settled()\n    assert t.changes() == [], t.changes()"], timeout=200)
+
+
+TESTS = [alone, with_their_service]
