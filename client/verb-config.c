@@ -89,6 +89,8 @@ static void tally_take(Tally *t, json_object *lines) {
         for (size_t i = 0; i < value_length(lines); i++) {
                 const char *action = value_string(json_object_array_get_idx(lines, i), "action");
 
+                if (streq(action, "info"))
+                        continue;
                 if (streq(action, "note"))
                         t->notes++;
                 else if (streq(action, "refuse"))
@@ -132,7 +134,7 @@ static Color action_color(const char *action) {
         if (streq(action, "note") || streq(action, "change"))
                 return COLOR_YELLOW;
 
-        return streq(action, "keep") ? COLOR_GREY : COLOR_GREEN;
+        return streq(action, "keep") || streq(action, "info") ? COLOR_GREY : COLOR_GREEN;
 }
 
 static int print_lines(const Client *c, json_object *lines) {

@@ -102,7 +102,7 @@ static int append_notes(sd_bus_message *reply, const Document *d) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < d->n_notes; i++)
-                r = append_line(reply, d->notes[i].object, "note", d->notes[i].text);
+                r = append_line(reply, d->notes[i].object, d->notes[i].usual ? "info" : "note", d->notes[i].text);
         if (r >= 0 && d->n_unsaid > 0) {
                 snprintf(more, sizeof more, "%zu notes more", d->n_unsaid);
                 r = append_line(reply, "file", "note", more);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
 
+#include "base/errno.h"
 #include "base/log.h"
 #include "engine/drift.h"
 #include "engine/edit.h"
@@ -162,6 +163,14 @@ static void take_over(Engine *e, Backstore *b, uint32_t hba) {
         }
 }
 
+/* The disk went away while the kernel was to open it: no fault of anybody's, and its remove event is on its way. */
+static bool is_device_absent(const PassReport *report) {
+        const char *end = strrchr(report->path, '/');
+
+        return errno_is_device_absent(report->error) &&
+               (report->op == STEP_VERIFY || (report->op == STEP_WRITE && end && streq(end, "/enable")));
+}
+
 static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
         char text[1280];
 
@@ -213,7 +222,12 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         gone = lun_is_gone(l, inventory_has_instance(e->inventory, b->devnum, b->diskseq));
         doubtful = gone && l->linked && !instance;
 
-        if (report->error < 0)
+        if (report->error < 0 && l->wanted && is_device_absent(report)) {
+                log_info("Target %s, LUN %" PRIu32 ": the device of %s went away just now", t->wwn, l->number, b->source);
+                lun_set_error(l, NULL, NULL);
+                l->failures++;
+                l->retry_at = retry_at(e, l->failures);
+        } else if (report->error < 0)
                 set_lun_error(e, l, report);
         else {
                 /* A misfit is judged by its device, not by a pass that left it alone. */

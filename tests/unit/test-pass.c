@@ -202,6 +202,28 @@ static void test_their_backstore(void) {
         fixture_done(&f);
 }
 
+/* The disk goes between the look and the open: that is no failure, but a disk that is not there. */
+static void test_gone_between(void) {
+        Fixture f = {};
+        Lun *l;
+
+        fixture_init(&f);
+        fixture_add_device(&f, 1, 11);
+        fake_fail(FAKE_WRITE, "*/enable", 1, -ENOENT, 1);
+        l = fixture_add_lun(&f, fixture_create(&f, WWN), "wwid=36001");
+        fixture_run(&f);
+        g_assert_false(l->linked);
+        g_assert_null(l->error_code);
+        g_assert_cmpuint(l->retry_at, >, 0);
+        g_assert_cmpint(cfs_exists(f.engine.cfs, "core/iblock_0"), ==, 0);
+
+        /* It was there all the same: the next event, or the next try, brings it up. */
+        fixture_add_device(&f, 1, 12);
+        fixture_run(&f);
+        g_assert_true(l->linked);
+        fixture_done(&f);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -213,5 +235,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/pass/their-link", test_their_link);
         g_test_add_func("/pass/their-backstore", test_their_backstore);
 
+        g_test_add_func("/pass/gone-between", test_gone_between);
         return g_test_run();
 }
