@@ -78,17 +78,11 @@ static int look_at(Engine *e, const MountTable *table, const Backstore *b) {
 
 /* Named by a caller, and refused then; or its LUN has been removed. */
 static void drop_unused(Engine *e) {
-        const char *unused;
         Device *d;
 
-        do {
-                unused = NULL;
-                INVENTORY_FOREACH(e->inventory, d)
-                        if (d->kind == DEVICE_FILE && !registry_backstore(&e->registry, d->identity))
-                                unused = d->identity;
-                if (unused)
-                        device_free(inventory_take_file(e->inventory, unused));
-        } while (unused);
+        INVENTORY_FOREACH(e->inventory, d)
+                if (d->kind == DEVICE_FILE && !registry_backstore(&e->registry, d->identity))
+                        device_free(inventory_take_file(e->inventory, d->identity));
 }
 
 void files_look(Engine *e) {

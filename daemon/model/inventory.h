@@ -38,6 +38,7 @@ bool inventory_has_instance(const Inventory *i, dev_t devnum, uint64_t diskseq);
 size_t inventory_size(const Inventory *i);
 bool inventory_next(const Inventory *i, size_t *iterator, Device **ret);        /* *iterator is 0 at first; any order */
 
+/* The body may take the device that it stands on. */
 #define INVENTORY_FOREACH(inventory, d) \
         for (size_t _i_##d = 0; inventory_next((inventory), &_i_##d, &(d));)
 

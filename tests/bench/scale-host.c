@@ -14,6 +14,7 @@
 #include "engine/hotplug.h"
 #include "fake-cfs.h"
 #include "model/identity.h"
+#include "scale-bare.h"
 #include "scale-host.h"
 
 #define MAJOR_MAP 252U
@@ -33,8 +34,9 @@ static void peer_ask(sd_bus *bus, int fd) {
         if (read(fd, &c, 1) != 1)
                 _exit(EXIT_SUCCESS);
 
-        if (c == HOST_ASK_OBJECTS)
-                r = sd_bus_message_new_method_call(bus, &m, NULL, VHOSTSCSI_ROOT_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
+        if (c == HOST_ASK_OBJECTS || c == HOST_ASK_BARE)
+                r = sd_bus_message_new_method_call(bus, &m, NULL, c == HOST_ASK_BARE ? BARE_PATH : VHOSTSCSI_ROOT_PATH,
+                                                   "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
         else {
                 r = sd_bus_message_new_method_call(bus, &m, NULL, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "ListDevices");
                 if (r >= 0)

@@ -17,6 +17,7 @@ typedef enum HostDevice {
 typedef enum HostQuestion {
         HOST_ASK_OBJECTS = 'o',
         HOST_ASK_DEVICES = 'd',
+        HOST_ASK_BARE = 'b',    /* the same of scale-bare.c */
 } HostQuestion;
 
 typedef struct Host {

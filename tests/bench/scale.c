@@ -9,6 +9,7 @@
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
+#include "scale-bare.h"
 #include "scale-host.h"
 
 /* What the daemon itself costs with N LUNs and four paths (P) to each of their disks, on the fake kernel: is anything worse than linear? Passes
@@ -244,6 +245,13 @@ static void measure(unsigned n_luns, unsigned n_targets) {
                 host_ask(&host, HOST_ASK_OBJECTS);
                 end("GetManagedObjects", 1);
                 result.n_samples -= only ? 1 : 0;
+        }
+        if (wanted("objects")) {
+                g_assert_cmpint(bare_add(host.bus, n_luns), >=, 0);
+                begin();
+                host_ask(&host, HOST_ASK_BARE);
+                end("the same of a bare one", 1);
+                bare_done();
         }
         for (unsigned i = 0; wanted("list") && i < (only ? 100 : 1); i++) {
                 begin();
