@@ -109,8 +109,8 @@ static int tmf_walk(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 		if (!READ_ONCE(other->inflight))
 			continue;
 		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
-		list_for_each_entry(cmd, &other->busy, link) {
-			if (!tmf_is_about(s, cmd))
+		for (cmd = other->all; cmd; cmd = cmd->older) {
+			if (!cmd->busy || !tmf_is_about(s, cmd))
 				continue;
 			n++;
 			if (!abort)
@@ -180,7 +180,7 @@ static u8 tmf_start(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 /*
  * The commands that a function ended are answered before the function itself
  * (virtio 1.2, 5.6.6.2). The target core gave them back by now, so they are on
- * some queue's list.
+ * some queue's list, or somebody who holds the queue's mutex is answering them.
  */
 static void tmf_answer_commands(struct vhscsi_dev *d)
 {
@@ -189,7 +189,7 @@ static void tmf_answer_commands(struct vhscsi_dev *d)
 	for (i = VHSCSI_IO_QUEUE; i < VHSCSI_MAX_QUEUES; i++) {
 		struct vhscsi_queue *other = &d->queue[i];
 
-		if (llist_empty(&other->done))
+		if (!other->ring.num)
 			continue;
 		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
 		vhscsi_queue_reap(other);

@@ -113,8 +113,9 @@ static int cmd_keep_in(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c,
 			return -ENOMEM;
 		}
 	}
-	memcpy(cmd->in, in, n * sizeof(*in));
 	cmd->nin = n;
+	while (n--)
+		cmd->in[n] = in[n];
 	return 0;
 }
 

@@ -94,7 +94,6 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 		INIT_WORK(&q->done_work, vhscsi_done_work);
 		init_llist_head(&q->submit);
 		INIT_WORK(&q->submit_work, vhscsi_submit_work);
-		INIT_LIST_HEAD(&q->busy);
 		init_waitqueue_func_entry(&q->kick_wait, kick_wake);
 		init_poll_funcptr(&q->kick_table, kick_queue);
 	}

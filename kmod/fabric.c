@@ -39,8 +39,8 @@ static void fabric_release_cmd(struct se_cmd *se)
 
 static int fabric_queue_status(struct se_cmd *se)
 {
+	/* The target core still has it, and gives it back when it is through. */
 	to_vhscsi_cmd(se)->answered = true;
-	transport_generic_free_cmd(se, 0);
 	return 0;
 }
 

@@ -22,6 +22,8 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 		cmd = kmalloc(sizeof(*cmd), GFP_KERNEL);
 		if (!cmd)
 			return NULL;
+		cmd->older = q->all;
+		q->all = cmd;
 	}
 
 	memset(cmd, 0, offsetof(struct vhscsi_cmd, pages_inline));
@@ -31,7 +33,7 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 	cmd->sgl = cmd->sgl_inline;
 	cmd->in = cmd->in_inline;
 	q->inflight++;
-	list_add_tail(&cmd->link, &q->busy);
+	cmd->busy = true;
 	return cmd;
 }
 
@@ -42,7 +44,7 @@ void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 	vhscsi_data_unmap(cmd);
 	if (cmd->in != cmd->in_inline)
 		kvfree(cmd->in);
-	list_del(&cmd->link);
+	cmd->busy = false;
 	cmd->next = q->free;
 	q->free = cmd;
 	q->inflight--;
@@ -50,10 +52,10 @@ void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 
 void vhscsi_cmds_free(struct vhscsi_queue *q)
 {
-	while (q->free) {
-		struct vhscsi_cmd *cmd = q->free;
+	while (q->all) {
+		struct vhscsi_cmd *cmd = q->all;
 
-		q->free = cmd->next;
+		q->all = cmd->older;
 		kfree(cmd);
 	}
 }
@@ -187,7 +189,7 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 		[VHSCSI_DIR_OUT] = DMA_TO_DEVICE,
 		[VHSCSI_DIR_IN] = DMA_FROM_DEVICE,
 	};
-	struct virtio_scsi_cmd_req h = {};
+	struct virtio_scsi_cmd_req h;
 	struct vhscsi_request req;
 	struct vhscsi_tpg *tpg;
 	struct vhscsi_cmd *cmd;
@@ -237,7 +239,7 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 		cmd->se.tag = q->serial++ * VHSCSI_MAX_QUEUES + q->index;
 		r = target_init_cmd(&cmd->se, tpg->session, cmd->sense, req.lun,
 				    req.bytes, task_attr(req.attr),
-				    dirs[req.dir], TARGET_SCF_ACK_KREF);
+				    dirs[req.dir], 0);
 	}
 	if (r) {
 		vhscsi_cmd_put(cmd);
@@ -255,6 +257,15 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 	return cmd;
 }
 
+/* The newest is the first of the list. From its submission on a command is not ours. */
+static void submit(struct llist_node *list)
+{
+	struct vhscsi_cmd *cmd, *next;
+
+	llist_for_each_entry_safe(cmd, next, llist_reverse_order(list), node)
+		target_submit(&cmd->se);
+}
+
 /*
  * The target core completes in the kernel's workqueues, one item a command. If a
  * thread submitted a batch, each command's completion would be let in between,
@@ -264,32 +275,8 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 void vhscsi_submit_work(struct work_struct *work)
 {
 	struct vhscsi_queue *q = container_of(work, struct vhscsi_queue, submit_work);
-	struct llist_node *list = llist_reverse_order(llist_del_all(&q->submit));
-	struct vhscsi_cmd *cmd, *next;
 
-	/* From its submission on a command is not ours. */
-	llist_for_each_entry_safe(cmd, next, list, node)
-		target_submit(&cmd->se);
-}
-
-static void io_submit(struct vhscsi_queue *q, struct vhscsi_cmd *batch)
-{
-	struct vhscsi_cmd *cmd;
-
-	if (!batch)
-		return;
-	if (VHSCSI_DIRECT || !batch->next) {
-		while ((cmd = batch)) {
-			batch = cmd->next;
-			target_submit(&cmd->se);
-		}
-		return;
-	}
-	while ((cmd = batch)) {
-		batch = cmd->next;
-		llist_add(&cmd->node, &q->submit);
-	}
-	queue_work(vhscsi_wq, &q->submit_work);
+	submit(llist_del_all(&q->submit));
 }
 
 /*
@@ -298,7 +285,7 @@ static void io_submit(struct vhscsi_queue *q, struct vhscsi_cmd *batch)
  */
 unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 {
-	struct vhscsi_cmd *batch = NULL, **tail = &batch;
+	struct llist_node *newest = NULL, *oldest = NULL;
 	unsigned int n = 0;
 
 	vhscsi_ring_quiet(&q->ring);
@@ -310,12 +297,18 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 		n++;
 		cmd = io_accept(q, c);
 		if (cmd) {
-			cmd->next = NULL;
-			*tail = cmd;
-			tail = &cmd->next;
+			cmd->node.next = newest;
+			newest = &cmd->node;
+			oldest = oldest ?: newest;
 		}
 	}
 
-	io_submit(q, batch);
+	/* One alone has none that it could wait for. */
+	if (VHSCSI_DIRECT || newest == oldest) {
+		submit(newest);
+	} else {
+		llist_add_batch(newest, oldest, &q->submit);
+		queue_work(vhscsi_wq, &q->submit_work);
+	}
 	return n;
 }

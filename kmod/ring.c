@@ -84,6 +84,26 @@ int vhscsi_ring_start(struct vhscsi_ring *r)
 	return write_u16(0, &r->used->flags);
 }
 
+/*
+ * Two loads a descriptor. A table of three is what nearly every request has, and
+ * copy_from_user spends more on looking where it goes than on copying that.
+ */
+static int descs_read(struct vring_desc *to, const void __user *at, unsigned int n)
+{
+	const u64 __user *from = at;
+	u64 *words = (u64 *)to;
+
+	if (!user_access_begin(from, n * sizeof(*to)))
+		return -EFAULT;
+	for (n *= 2; n; n--)
+		unsafe_get_user(*words++, from++, efault);
+	user_access_end();
+	return 0;
+efault:
+	user_access_end();
+	return -EFAULT;
+}
+
 /* 1: there is something to take, 0: nothing, negative: broken. */
 static int ring_has_avail(struct vhscsi_ring *r)
 {
@@ -135,25 +155,6 @@ static int chain_add(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 	return 0;
 }
 
-/*
- * In pieces whose size the compiler knows: for any other the kernel looks first
- * where in its memory they go, which takes longer than to copy a table of three.
- */
-static int table_copy(u8 *to, u64 uva, u32 len)
-{
-	const u32 few = sizeof(struct vring_desc), many = 16 * few;
-
-	for (; len >= many; to += many, uva += many, len -= many)
-		if (copy_from_user(to, (void __user *)(uintptr_t)uva, many))
-			return -EFAULT;
-	for (; len >= few; to += few, uva += few, len -= few)
-		if (copy_from_user(to, (void __user *)(uintptr_t)uva, few))
-			return -EFAULT;
-	if (len && copy_from_user(to, (void __user *)(uintptr_t)uva, len))
-		return -EFAULT;
-	return 0;
-}
-
 /* Copies an indirect table, which may itself lie across regions. */
 static int table_read(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 		      struct vhscsi_chain *c, u64 gpa, u32 len)
@@ -173,7 +174,11 @@ static int table_read(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 	for (i = 0; i < n; i++) {
 		const struct vhscsi_seg *s = &c->segs[have + i];
 
-		if (table_copy(to, s->uva, s->len))
+		const void __user *from = (const void __user *)(uintptr_t)s->uva;
+
+		/* Across regions it may be split anywhere. */
+		if (n == 1 ? descs_read(c->table, from, len / sizeof(c->table[0])) != 0 :
+			     copy_from_user(to, from, s->len) != 0)
 			return vhscsi_ring_break(r, VHSCSI_FAULT_ADDRESS);
 		to += s->len;
 	}
@@ -247,7 +252,7 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 
 		if (++steps > r->num)
 			return vhscsi_ring_break(r, VHSCSI_FAULT_LOOP);
-		if (copy_from_user(&d, &r->desc[i], sizeof(d)))
+		if (descs_read(&d, &r->desc[i], 1))
 			return vhscsi_ring_break(r, VHSCSI_FAULT_RING_MEMORY);
 
 		flags = from_u16(d.flags);
@@ -274,18 +279,21 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 /* Gives a request back; the driver does not see it before the next publish. */
 void vhscsi_ring_put(struct vhscsi_ring *r, u16 head, u32 len)
 {
-	struct vring_used_elem e = {
-		.id = (__force __virtio32)cpu_to_le32(head),
-		.len = (__force __virtio32)cpu_to_le32(len),
-	};
+	struct vring_used_elem __user *e = &r->used->ring[r->used_idx & (r->num - 1)];
 
-	if (copy_to_user(&r->used->ring[r->used_idx & (r->num - 1)], &e,
-			 sizeof(e))) {
+	if (!user_access_begin(e, sizeof(*e))) {
 		r->fault = VHSCSI_FAULT_RING_MEMORY;
 		return;
 	}
+	unsafe_put_user(cpu_to_le32(head), (__le32 __user *)&e->id, efault);
+	unsafe_put_user(cpu_to_le32(len), (__le32 __user *)&e->len, efault);
+	user_access_end();
 	r->used_idx++;
 	r->taken--;
+	return;
+efault:
+	user_access_end();
+	r->fault = VHSCSI_FAULT_RING_MEMORY;
 }
 
 /* Shows the driver what was put. True: it wants to be told. */

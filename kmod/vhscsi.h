@@ -59,8 +59,7 @@ struct vhscsi_queue;
 struct vhscsi_cmd {
 	struct se_cmd se;
 	struct llist_node node;		/* queue->submit, later queue->done */
-	struct list_head link;		/* queue->busy */
-	struct vhscsi_cmd *next;	/* queue->free, or the batch */
+	struct vhscsi_cmd *next;	/* queue->free */
 	struct vhscsi_queue *q;
 	u16 head;
 	bool answered;			/* the target core gave a status */
@@ -89,6 +88,9 @@ struct vhscsi_cmd {
 
 	u8 cdb[VIRTIO_SCSI_CDB_SIZE];
 	u8 sense[TRANSPORT_SENSE_BUFFER];
+
+	struct vhscsi_cmd *older;	/* queue->all */
+	bool busy;
 };
 
 struct vhscsi_queue_stats {
@@ -117,8 +119,7 @@ struct vhscsi_queue {
 	struct vhscsi_mem *mem;		/* dev's */
 	unsigned int inflight;
 	u64 serial;			/* of the next command */
-	struct list_head busy;
-	struct vhscsi_cmd *free;
+	struct vhscsi_cmd *all, *free;
 	struct eventfd_ctx *call, *err;
 	struct llist_head done;
 	struct work_struct done_work;	/* wakes the worker */

@@ -24,23 +24,6 @@ void vhscsi_queue_wake(struct vhscsi_queue *q)
 		wake_up_process(w->task);
 }
 
-/*
- * The first of some commands is done. The worker shall find many of them, so
- * whoever completes in a workqueue gets to the end of what is in line there.
- */
-void vhscsi_queue_done(struct vhscsi_queue *q)
-{
-	if (in_task() && current->flags & PF_WQ_WORKER && READ_ONCE(q->inflight) > 1)
-		queue_work(vhscsi_wq, &q->done_work);
-	else
-		vhscsi_queue_wake(q);
-}
-
-void vhscsi_done_work(struct work_struct *work)
-{
-	vhscsi_queue_wake(container_of(work, struct vhscsi_queue, done_work));
-}
-
 static void queue_broken(struct vhscsi_queue *q)
 {
 	struct vhscsi_dev *d = q->dev;
@@ -56,6 +39,44 @@ static void queue_broken(struct vhscsi_queue *q)
 	for (i = 0; i < VHSCSI_MAX_TARGETS; i++)
 		if (d->tpg[i])
 			vhscsi_uevent("broken", d, i);
+}
+
+/* What others wait for, after the queue was served. */
+static void queue_settle(struct vhscsi_queue *q)
+{
+	if (q->ring.fault && !q->reported)
+		queue_broken(q);
+	if (!q->live && !q->inflight)
+		wake_up(&q->dev->idle);
+}
+
+/*
+ * The first of some commands is done. They shall be answered together, so whoever
+ * completes in a workqueue gets to the end of what is in line there. One alone is
+ * sooner answered by the worker, which has the guest's memory at hand.
+ */
+void vhscsi_queue_done(struct vhscsi_queue *q)
+{
+	if (in_task() && current->flags & PF_WQ_WORKER && READ_ONCE(q->inflight) > 1 &&
+	    q->index != VHSCSI_CTL_QUEUE)
+		queue_work(vhscsi_wq, &q->done_work);
+	else
+		vhscsi_queue_wake(q);
+}
+
+/* Where the completions were, for that spares a switch to the worker. */
+void vhscsi_done_work(struct work_struct *work)
+{
+	struct vhscsi_queue *q = container_of(work, struct vhscsi_queue, done_work);
+	struct vhscsi_dev *d = q->dev;
+
+	kthread_use_mm(d->mm);
+	mutex_lock(&q->mutex);
+	vhscsi_queue_reap(q);
+	vhscsi_queue_publish(q);
+	queue_settle(q);
+	mutex_unlock(&q->mutex);
+	kthread_unuse_mm(d->mm);
 }
 
 /* -- polling: off unless poll_us is set */
@@ -151,11 +172,7 @@ static bool queue_serve(struct vhscsi_worker *w, struct vhscsi_queue *q)
 		else
 			more = vhscsi_ring_listen(&q->ring);
 	}
-	if (q->ring.fault && !q->reported)
-		queue_broken(q);
-	if (!q->live && !q->inflight)
-		wake_up(&w->dev->idle);
-
+	queue_settle(q);
 	mutex_unlock(&q->mutex);
 	return more;
 }

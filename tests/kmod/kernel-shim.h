@@ -63,6 +63,20 @@ static inline unsigned long copy_to_user(void *to, const void *from, size_t n) {
 #define get_user(v, from) (copy_from_user(&(v), (from), sizeof(*(from))) ? -EFAULT : 0)
 #define put_user(v, to) (copy_to_user((to), &(__typeof__(*(to))) {(v)}, sizeof(*(to))) ? -EFAULT : 0)
 
+/* Of a range that is no window the first access faults, as on a page that is not there. */
+#define user_access_begin(at, n) true
+#define user_access_end() ((void) 0)
+#define unsafe_get_user(v, from, label) \
+        do { \
+                if (copy_from_user(&(v), (from), sizeof(v))) \
+                        goto label; \
+        } while (0)
+#define unsafe_put_user(v, to, label) \
+        do { \
+                if (copy_to_user((to), &(__typeof__(*(to))) {(v)}, sizeof(*(to)))) \
+                        goto label; \
+        } while (0)
+
 static inline void sort(void *base, size_t n, size_t size, int (*cmp)(const void *, const void *), void *swap) {
         if (n > 0)
                 qsort(base, n, size, cmp);
