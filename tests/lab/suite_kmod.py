@@ -322,7 +322,11 @@ class KmodTest(unittest.TestCase):
             with self.subTest(function=function):
                 self.suspend(disk)
                 # A tag that is used twice, which no specification forbids a guest to do wrong.
-                talk.send("read 5 1", "read 5 1 1", f"tmf {function} {lun} 5")
+                talk.send("read 5 1", "read 5 1 1")
+                self.in_flight(2)
+                talk.send(f"tmf {function} {lun} 5")
+                # The function, and the core's part of it for each command, or for the unit.
+                self.in_flight(4 if function == LUN_RESET else 5)
                 disk.resume()
                 self.assertEqual(talk.answers(3), [f"io 5 response {ended} status 0"] * 2 + [f"tmf {function} response {SUCCEEDED}"])
         # The unit says that it was reset, once.
@@ -346,6 +350,7 @@ class KmodTest(unittest.TestCase):
                 here.send("read 1 1")
                 self.in_flight(1)
                 there.send(f"tmf {LUN_RESET} 1 0")
+                wait_until("the reset waits", lambda: other.stats()["in-flight"] == 2)
                 disk.resume()
                 self.assertEqual(there.tell("next"), f"tmf {LUN_RESET} response {SUCCEEDED}")
                 self.assertEqual(here.tell("next"), answer)
