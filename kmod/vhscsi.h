@@ -4,8 +4,8 @@
  *
  *   dev    an open node. dev->mutex: one ioctl at a time.
  *   queue  a virtqueue. queue->mutex guards everything in it but todo and done;
- *          a worker holds it while it serves the queue, an ioctl while it
- *          changes the queue. Queue 0's may be held when another's is taken.
+ *          whoever serves the queue holds it, and an ioctl that changes it.
+ *          Queue 0's may be held when another's is taken.
  *   worker a kernel thread in the owner's address space that serves some queues.
  *          They are started by the first SET_ENDPOINT and live as long as dev.
  *   tpg    a portal group. tpg->mutex guards its nexus and who is attached.
@@ -14,8 +14,9 @@
  *
  * A command belongs to the worker until it is submitted, then to the target
  * core, which gives it back by release_cmd: also when it was aborted, and in any
- * context. That puts it on queue->done and sees to it that the worker wakes, which
- * answers. Batches are submitted from a workqueue (vhscsi_submit_work).
+ * context. That puts it on queue->done. One alone the worker answers, many the
+ * workqueue in which they completed (vhscsi_done_work); batches are submitted from
+ * there as well (vhscsi_submit_work).
  */
 #ifndef VHSCSI_H
 #define VHSCSI_H
