@@ -5,6 +5,7 @@
 #include "engine/edit.h"
 #include "engine/queue.h"
 #include "engine/settle.h"
+#include "engine/worker.h"
 
 /* The pass that the caller's change asked for has not reported yet. */
 static bool lun_is_pending(const Lun *l) {
@@ -208,6 +209,7 @@ bool settle_target(Engine *e, Target *t) {
                 return false;
 
         settle_gone(t);
+        worker_forget_target(e, t);
         return edit_finish_target(e, t) >= 0;
 }
 

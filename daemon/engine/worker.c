@@ -23,7 +23,7 @@ typedef struct Worker {
         Engine *engine;
         List link;              /* Engine.workers */
         pid_t pid;
-        Target *target;         /* lives as long as a LUN of it is in our hands; NULL when it is gone */
+        Target *target;         /* NULL when it is gone; it stays as long as a LUN of it is in our hands */
         bool stalled;
         bool ended;             /* PASS_END came */
         int fd;
@@ -284,7 +284,7 @@ static void take_report(Worker *w, const PassReport *report) {
         }
 
         report_apply(e, t, report);
-        /* While it is the target's own pass the target cannot go, and after a stall only with its last LUN, by another pass. */
+        /* While it is the target's own pass the target cannot go. */
         if (settle_target(e, t))
                 w->target = NULL;
 }
@@ -395,6 +395,14 @@ int worker_start_pass(Engine *e, Target *t) {
         list_append(&e->workers, &w->link);
         TAKE_PTR(w);
         return 1;
+}
+
+void worker_forget_target(Engine *e, const Target *t) {
+        Worker *w;
+
+        LIST_FOREACH(&e->workers, w, Worker, link)
+                if (w->target == t)
+                        w->target = NULL;
 }
 
 void worker_stop_all(Engine *e) {

@@ -14,5 +14,8 @@ int worker_start_pass(Engine *e, Target *t);
 /* Forks a child that has nothing open but report_fd and configfs, dies with us, and calls body(). Used for passes and surveys. */
 pid_t worker_fork(Engine *e, int report_fd);
 
+/* The target goes: a pass over it that hung may still be about to end. */
+void worker_forget_target(Engine *e, const Target *t);
+
 /* Kills and forgets all children; the kernel's state is what the next start finds. */
 void worker_stop_all(Engine *e);
