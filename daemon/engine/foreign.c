@@ -382,7 +382,8 @@ static int on_datagram(sd_event_source *source, int fd, uint32_t revents, void *
 }
 
 static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata) {
-        return 0;       /* only reaped; the socket tells the rest */
+        /* Only reaped; the socket tells the rest. Sinking drops the loop's reference, and with it the source. */
+        return sd_event_source_set_floating(source, false);
 }
 
 int foreign_start_survey(Engine *e) {
@@ -421,7 +422,7 @@ int foreign_start_survey(Engine *e) {
         }
 
         /* Lives on its own: a child that waits in the kernel may outlive the survey. */
-        r = sd_event_add_child(e->event, &reaper, s->pid, WEXITED, on_child, NULL);
+        r = worker_watch(e, s->pid, on_child, NULL, &reaper);
         if (r >= 0) {
                 (void) sd_event_source_set_floating(reaper, true);
                 sd_event_source_unref(reaper);

@@ -71,6 +71,28 @@ pid_t worker_fork(Engine *e, int report_fd) {
         return 0;
 }
 
+int worker_watch(Engine *e, pid_t pid, sd_event_child_handler_t handler, void *userdata, sd_event_source **ret) {
+        sd_event_source *s;
+        int r;
+
+        r = sd_event_add_child(e->event, &s, pid, WEXITED, handler, userdata);
+        if (r < 0)
+                return r;
+
+        /* Not once: of a child that somebody traces (strace -f), the first news is that it cannot be reaped yet. Only a source that was off is
+         * watched anew. */
+        r = sd_event_source_set_enabled(s, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s, SD_EVENT_ON);
+        if (r < 0) {
+                sd_event_source_disable_unref(s);
+                return r;
+        }
+
+        *ret = s;
+        return 0;
+}
+
 /* A LUN goes into the job when it is dirty and nobody has it, or its backstore, in hand. */
 static bool lun_is_free(const Lun *l) {
         const Lun *other;
@@ -371,7 +393,7 @@ int worker_start_pass(Engine *e, Target *t) {
         if (r >= 0)
                 r = sd_event_add_io(e->event, &w->io, w->fd, EPOLLIN, on_report, w);
         if (r >= 0)
-                r = sd_event_add_child(e->event, &w->child, w->pid, WEXITED, on_child, w);
+                r = worker_watch(e, w->pid, on_child, w, &w->child);
         if (r < 0) {
                 for (size_t i = 0; i < job.n_luns; i++)
                         taken[i]->dirty = true;
