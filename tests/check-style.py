@@ -39,7 +39,8 @@ def check(root: pathlib.Path) -> list[str]:
                     wrong.append(f"{where}:{number}: a tab")
                 if ours and len(line) > COLUMNS:
                     wrong.append(f"{where}:{number}: {len(line)} columns")
-                if ours and GOTO.match(line):
+                # The shim speaks for the kernel, whose own macros jump.
+                if ours and GOTO.match(line) and file.name != "kernel-shim.h":
                     wrong.append(f"{where}:{number}: goto")
 
     return wrong
