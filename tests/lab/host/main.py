@@ -8,7 +8,8 @@
     lab shell               a root shell in a machine with vhscsid installed (nested-guest, vhscsictl, …)
     lab image               builds the machine's image, if it is not there yet
     lab bench [NAME] [N]    figures (slow, not part of check): restore (N LUNs by vhscsid, a C loop, targetctl; the default),
-                            autoexport (N maps by a udev rule), events (N disks, from udev's word to the LUN)
+                            autoexport (N maps by a udev rule), events (N disks, from udev's word to the LUN),
+                            kmod (the bundled module beside vhost_scsi)
     lab list                the suites
 
 Environment: LAB_ACCEL=kvm uses the host's KVM instead of emulation, where a stock kernel boots under it.
