@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,6 +41,12 @@ static bool foreign_hbas[16];
 
 static bool retried(Fixture *f) {
         return f->engine.retry_at != 1;
+}
+
+static bool has_no_children(Fixture *f) {
+        siginfo_t si;
+
+        return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
 }
 
 /* Everything that failed is due now. */
@@ -455,6 +462,8 @@ static bool run(const Options *o, bool tell) {
                         wrong = heal();
                         if (wrong)
                                 print_difference(o, wrong);
+                        /* A survey is over when it has told everything; its child is reaped a little later. */
+                        g_assert_true(fixture_run_until(&life.fixture, has_no_children));
                         marks[MIN(n_marks, 2U)] = resources();
                         n_marks++;
                         if (tell)
