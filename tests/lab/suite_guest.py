@@ -111,7 +111,8 @@ class GuestTest(LabTest):
         wait_until("the guest has I/O errors", lambda: guest.io_status(block)["errors"] > 0)
         guest.stop()
         wait_until("the target is gone", lambda: not target.tpg.parent.exists(), 60)
-        self.assertEqual(self.api.list_targets(), [])
+        # The kernel has done it a moment before the service hears so.
+        wait_until("it is not listed any more", lambda: self.api.list_targets() == [])
         self.assertEqual(list((CONFIGFS / "core").glob("iblock_*")), [])
 
     def test_paused_guest_looks_idle(self) -> None:
