@@ -59,7 +59,7 @@ int read_attribute_at(int dirfd, const char *path, size_t max, char **ret) {
         return read_at(dirfd, path, max, true, ret, NULL);
 }
 
-static int write_all(int fd, const void *data, size_t size) {
+int write_all(int fd, const void *data, size_t size) {
         const char *p = data;
 
         while (size > 0) {

@@ -12,6 +12,9 @@ int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *re
  * (seq_read_iter(), fs/seq_file.c; configfs_read_iter(), fs/configfs/file.c): half the calls. */
 int read_attribute_at(int dirfd, const char *path, size_t max, char **ret);
 
+/* The whole of it, however many calls that takes. */
+int write_all(int fd, const void *data, size_t size);
+
 /* Makes the file's content durable or leaves the old one: temporary file of mode 0600 in the same directory, fsync, renameat, fsync of
  * the directory. Returns 0 only when all of that was done; on an error the old content is what a reader and a reboot see, but for an
  * error of the last fsync, after which the kernel may show either. */

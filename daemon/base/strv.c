@@ -38,6 +38,14 @@ bool strv_equal(char *const *a, char *const *b) {
         return true;
 }
 
+const char *strv_value(char *const *v, const char *name, size_t n) {
+        for (; v && *v; v++)
+                if (strncmp(*v, name, n) == 0 && (*v)[n] == '=')
+                        return *v + n + 1;
+
+        return NULL;
+}
+
 int strv_consume(char ***v, char *s) {
         size_t n = strv_length(*v), room = 4;
         char **p;

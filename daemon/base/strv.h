@@ -11,6 +11,8 @@ DEFINE_CLEANUP(char **, strv_free);
 size_t strv_length(char *const *v);                     /* v may be NULL */
 bool strv_contains(char *const *v, const char *s);
 bool strv_equal(char *const *a, char *const *b);
+/* Of "name=value" what stands behind the first '=', name being the n bytes at name; NULL: there is none of that name. */
+const char *strv_value(char *const *v, const char *name, size_t n);
 int strv_extend(char ***v, const char *s);              /* appends a copy */
 int strv_consume(char ***v, char *s);                   /* appends s itself; frees it on an error; NULL is -ENOMEM */
 void strv_sort(char **v);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/errno.h"
+#include "base/fileio.h"
 #include "base/text.h"
 #include "bus/bus-config.h"
 #include "bus/bus-error.h"
@@ -173,7 +174,7 @@ static int await_changes(Engine *e, sd_bus_message *m, sd_bus_message *reply, co
         return 1;
 }
 
-/* What the four have in common once the document is there. authorized: 1, or 2 after a look. */
+/* What Plan, Apply and ImportConfig have in common. authorized: 1, or 2 after a look. */
 static int change(Engine *e, sd_bus_message *m, int fd, Format format, int authorized, const ChangeOptions *o, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(change_list_done) ChangeList list = {};
@@ -253,20 +254,15 @@ static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error 
 
 static int write_memfd(const char *text, size_t size) {
         _cleanup_close_ int fd = -EBADF;
+        int r;
 
         fd = memfd_create("vhscsid-document", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (fd < 0)
                 return negative_errno();
 
-        for (size_t n = 0; n < size;) {
-                ssize_t k = write(fd, text + n, size - n);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k < 0)
-                        return negative_errno();
-                n += (size_t) k;
-        }
+        r = write_all(fd, text, size);
+        if (r < 0)
+                return r;
 
         if (lseek(fd, 0, SEEK_SET) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return negative_errno();

@@ -94,17 +94,6 @@ static int format_attribute(sd_bus_message *m, const char *name, char type, char
         return 0;
 }
 
-static bool has_attribute(char *const *attributes, const char *name) {
-        for (char *const *a = attributes; a && *a; a++) {
-                const char *end = startswith(*a, name);
-
-                if (end && *end == '=')
-                        return true;
-        }
-
-        return false;
-}
-
 static int read_attribute(sd_bus_message *m, char ***attributes, sd_bus_error *error) {
         const char *name, *type;
         char *text;
@@ -120,7 +109,7 @@ static int read_attribute(sd_bus_message *m, char ***attributes, sd_bus_error *e
                 return refuse_name(error, "There is no attribute", name);
         if (strv_length(*attributes) >= ATTRIBUTES_MAX)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "More than %d attributes", ATTRIBUTES_MAX);
-        if (has_attribute(*attributes, name))
+        if (strv_value(*attributes, name, strlen(name)))
                 return refuse_name(error, "Given twice: attribute", name);
         if (!type[0] || type[1] || !strchr("sbuti", type[0]))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,

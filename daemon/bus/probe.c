@@ -3,6 +3,7 @@
 #include "bus/polkit.h"
 #include "bus/probe.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/foreign.h"
 
 /* Readers share an answer for so long: everybody may read, and each question forks a pass. */
 #define FRESH_USEC UINT64_C(100000)
@@ -37,8 +38,22 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
         return o->force || !can_ask(t) ? 1 : hold(e, m, t, o->timeout);
 }
 
-int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error) {
+/* Until the survey that was asked for is over. */
+static int hold_for_survey(Engine *e, sd_bus_message *m, uint64_t timeout, bool and_passes) {
         Request *request;
+        int r;
+
+        r = request_new(e, REQUEST_SURVEY, m, NULL, NULL, timeout, &request);
+        if (r < 0)
+                return r;
+
+        /* One that runs already did not look closely. */
+        request->survey_serial = e->survey_serial + (e->survey_closely ? 1 : 0);
+        request->and_passes = and_passes;
+        return 0;
+}
+
+int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error) {
         int r;
 
         if (request_take_probed(e, m))
@@ -48,22 +63,9 @@ int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const E
         if (r <= 0 || !t || !t->foreign)
                 return r;
 
-        /* Calls that come together share a survey. What an earlier one saw does not count. */
-        for (size_t i = 0; i < t->n_luns; i++)
-                t->luns[i]->backstore->known = false;
-        if (!strv_contains(e->survey_closely, t->wwn)) {
-                r = strv_extend(&e->survey_closely, t->wwn);
-                if (r < 0)
-                        return r;
-        }
-
-        r = request_new(e, REQUEST_SURVEY, m, NULL, NULL, o->timeout, &request);
-        if (r < 0)
-                return r;
-
-        /* One that runs already did not look closely. */
-        request->survey_serial = e->survey_serial + 1;
-        return 0;
+        /* Calls that come together share a survey. */
+        r = foreign_look_closely(e, t);
+        return r < 0 ? r : hold_for_survey(e, m, o->timeout, false);
 }
 
 int probe_before_changes(Engine *e, sd_bus_message *m, const EditOptions *o, sd_bus_error *error) {
@@ -74,16 +76,7 @@ int probe_before_changes(Engine *e, sd_bus_message *m, const EditOptions *o, sd_
 }
 
 int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
-        Request *request;
-        int r;
-
-        r = request_new(e, REQUEST_SURVEY, m, NULL, NULL, timeout, &request);
-        if (r < 0)
-                return r;
-
-        request->survey_serial = e->survey_serial + (e->survey_closely ? 1 : 0);
-        request->and_passes = true;
-        return 0;
+        return hold_for_survey(e, m, timeout, true);
 }
 
 /* Get or GetAll of something that Endpoint is among. */

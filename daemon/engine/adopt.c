@@ -12,13 +12,7 @@
 #include "model/source.h"
 
 static const char *value_of(const Backstore *seen, const char *name) {
-        size_t n = strlen(name);
-
-        for (char **a = seen->attributes; a && *a; a++)
-                if (strncmp(*a, name, n) == 0 && (*a)[n] == '=')
-                        return *a + n + 1;
-
-        return NULL;
+        return strv_value(seen->attributes, name, strlen(name));
 }
 
 /* Would it be just so if a pass made the backstore anew, and nobody had asked for it? */
@@ -66,24 +60,16 @@ static int keep_attributes(const Backstore *seen, const Device *d, Backstore *b)
         return 0;
 }
 
-/* "iblock_3/disk1" */
 static int parse_place(const Lun *l, uint32_t *ret_hba, const char **ret_name, Refusal *refusal) {
         const Backstore *b = l->backstore;
-        const char *p = startswith(b->place, b->file ? "fileio_" : "iblock_"), *slash = strchr(b->place, '/');
-        _cleanup_free_ char *number = NULL;
 
-        if (!p || !slash || slash < p)
+        if (!backstore_parse_place(b->place, b->file ? "fileio" : "iblock", ret_hba, ret_name))
                 return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " stands on %s: this service keeps block devices and files only", l->number,
                               b->place);
-
-        number = strndup(p, (size_t) (slash - p));
-        if (!number)
-                return -ENOMEM;
-        if (parse_u32(number, ret_hba) < 0 || *ret_hba > BACKSTORE_HBA_MAX || !backstore_name_is_valid(slash + 1))
+        if (*ret_hba > BACKSTORE_HBA_MAX || !backstore_name_is_valid(*ret_name))
                 return refuse(refusal, REFUSAL_IMPORT_REJECTED, "LUN %" PRIu32 " stands on %s, whose name or number this service could not give it again",
                               l->number, b->place);
 
-        *ret_name = slash + 1;
         return 0;
 }
 

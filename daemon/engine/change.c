@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/adopt.h"
 #include "engine/change.h"
+#include "engine/foreign.h"
 #include "engine/survey.h"
 
 const char *change_action_to_string(ChangeAction a) {
@@ -327,10 +328,7 @@ bool change_list_must_look(Engine *e, const Document *d, const ChangeOptions *o)
                 if (!t || !t->foreign)
                         continue;
 
-                for (size_t k = 0; k < t->n_luns; k++)
-                        t->luns[k]->backstore->known = false;
-                if (strv_contains(e->survey_closely, t->wwn) || strv_extend(&e->survey_closely, t->wwn) >= 0)
-                        wait = true;
+                wait = foreign_look_closely(e, t) >= 0 || wait;
         }
 
         if (o->prune && !o->common.force)
@@ -401,7 +399,7 @@ static int perform_target(Part *p) {
 static int promise(Part *p, const DocumentLun *dl) {
         const Lun *l = target_lun(p->target, dl->number);
 
-        return dl->size > 0 || dl->identity ? backstore_promise(l->backstore, dl->size, dl->identity) : 0;
+        return dl->size > 0 || dl->identity ? registry_promise(&p->engine->registry, l->backstore, dl->size, dl->identity) : 0;
 }
 
 static int perform_lun(Part *p, size_t i) {

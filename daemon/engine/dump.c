@@ -12,8 +12,10 @@ static int stable_path(Engine *e, const Backstore *b, char **ret) {
         int r = -1;
 
         switch (source_kind(b->source)) {
-        case SOURCE_PATH:
         case SOURCE_FILE:
+                r = asprintf(ret, "%s", b->source);
+                break;
+        case SOURCE_PATH:
                 r = asprintf(ret, "%s", value);
                 break;
         case SOURCE_BY_ID:
@@ -55,18 +57,6 @@ static bool is_portable(const Backstore *b) {
         return false;
 }
 
-/* Its file is beside the name. */
-static int file_source(char **source) {
-        char *s;
-
-        if (asprintf(&s, "file=%s", *source) < 0)
-                return -ENOMEM;
-
-        free(*source);
-        *source = s;
-        return 0;
-}
-
 static int copy_lun(const Lun *l, const char *source, const DumpOptions *o, DocumentTarget *dt) {
         const Backstore *b = l->backstore;
         DocumentLun *dl;
@@ -105,8 +95,6 @@ static int dump_lun(Engine *e, const Lun *l, const DumpOptions *o, Document *d, 
                 return copy_lun(l, b->source, o, dt);
 
         r = stable_path(e, b, &path);
-        if (r >= 0 && path && backstore_is_file(b))
-                r = file_source(&path);
         if (r < 0)
                 return r;
         if (path)

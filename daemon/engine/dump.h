@@ -10,7 +10,7 @@
 typedef struct DumpOptions {
         const Target *target;   /* this one only; NULL: all of ours */
         bool portable;          /* no LUN by a name that means something else on another host: refused if there is one */
-        bool device_paths;      /* sources as paths of devices and files, for targetcli */
+        bool device_paths;      /* sources of devices as paths, for targetcli; those of files are as ever */
 } DumpOptions;
 
 int dump_document(Engine *e, const DumpOptions *o, Document *ret, Refusal *refusal);

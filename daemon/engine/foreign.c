@@ -386,6 +386,13 @@ static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata
         return sd_event_source_set_floating(source, false);
 }
 
+int foreign_look_closely(Engine *e, const Target *t) {
+        for (size_t i = 0; i < t->n_luns; i++)
+                t->luns[i]->backstore->known = false;
+
+        return strv_contains(e->survey_closely, t->wwn) ? 0 : strv_extend(&e->survey_closely, t->wwn);
+}
+
 int foreign_start_survey(Engine *e) {
         _cleanup_(survey_freep) Survey *s = NULL;
         _cleanup_close_ int child_fd = -EBADF;

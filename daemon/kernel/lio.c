@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 
 #include "base/errno.h"
-#include "base/parse.h"
 #include "kernel/backstore-info.h"
 #include "kernel/lio.h"
+#include "model/backstore.h"
 
 /* Reads core/<plugin>_<N>/<name>/<file>; a file that is not there leaves NULL. */
 static int read_backstore(Cfs *c, const LunWant *want, uint32_t hba, const char *file, char **ret) {
@@ -123,16 +123,9 @@ static int observe_backstore(Cfs *c, const LunWant *want, LunSeen *seen) {
 
 /* "core/iblock_3/disk1", disk1 being the wanted name: 3. */
 static bool link_names(const LunWant *want, const char *target, uint32_t *ret_hba) {
-        const char *p = target ? startswith(target, "core/") : NULL, *slash;
-        char number[16];
+        const char *place = target ? startswith(target, "core/") : NULL, *name;
 
-        p = p ? startswith(p, plan_plugin(want)) : NULL;
-        slash = p && *p == '_' ? strchr(p, '/') : NULL;
-        if (!slash || !streq(slash + 1, want->name) || (size_t) (slash - p) > sizeof number)
-                return false;
-
-        snprintf(number, sizeof number, "%.*s", (int) (slash - p - 1), p + 1);
-        return parse_u32(number, ret_hba) >= 0;
+        return place && backstore_parse_place(place, plan_plugin(want), ret_hba, &name) && streq(name, want->name);
 }
 
 int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret) {

@@ -58,6 +58,22 @@ void backstore_place(const Backstore *b, char ret[static BACKSTORE_PLACE_SIZE]) 
         snprintf(ret, BACKSTORE_PLACE_SIZE, "%s_%" PRIu32 "/%s", backstore_plugin(b), b->hba, b->name);
 }
 
+bool backstore_parse_place(const char *place, const char *plugin, uint32_t *ret_hba, const char **ret_name) {
+        const char *p = startswith(place, plugin), *slash;
+        char number[16];
+
+        slash = p && *p == '_' ? strchr(p, '/') : NULL;
+        if (!slash || (size_t) (slash - p) > sizeof number)
+                return false;
+
+        snprintf(number, sizeof number, "%.*s", (int) (slash - p - 1), p + 1);
+        if (parse_u32(number, ret_hba) < 0)
+                return false;
+
+        *ret_name = slash + 1;
+        return true;
+}
+
 const char *backstore_plugin(const Backstore *b) {
         return backstore_is_file(b) ? "fileio" : "iblock";
 }

@@ -73,6 +73,9 @@ int backstore_promise(Backstore *b, uint64_t size, const char *identity);
 /* Of one of ours: where it stands below core/, iblock_3/disk1. */
 void backstore_place(const Backstore *b, char ret[static BACKSTORE_PLACE_SIZE]);
 
+/* Of whosever: "iblock_3/disk1", for the plugin iblock, is 3 and disk1. false: it is of another plugin, or has no such number. */
+bool backstore_parse_place(const char *place, const char *plugin, uint32_t *ret_hba, const char **ret_name);
+
 /* iblock, or fileio. */
 const char *backstore_plugin(const Backstore *b);
 bool backstore_is_file(const Backstore *b);

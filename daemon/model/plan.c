@@ -149,18 +149,10 @@ int plan_target_down(const TargetWant *want, const TargetSeen *seen, Plan *p) {
         return r;
 }
 
-static const char *attribute_value(char *const *attributes, const char *name, size_t n) {
-        for (; attributes && *attributes; attributes++)
-                if (strncmp(*attributes, name, n) == 0 && (*attributes)[n] == '=')
-                        return *attributes + n + 1;
-
-        return NULL;
-}
-
 static int plan_attribute(const LunWant *want, const LunSeen *seen, const char *attribute, Plan *p) {
         const char *value = strchr(attribute, '=');
         size_t n = (size_t) (value - attribute);
-        const char *is = attribute_value(seen->attributes, attribute, n);
+        const char *is = strv_value(seen->attributes, attribute, n);
 
         if (streq_ptr(is, value + 1))
                 return 0;
@@ -216,7 +208,7 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
                 ADD(r, p, STEP_WRITE, want->serial, "core/%s_%u/%s/wwn/vpd_unit_serial", plan_plugin(want), want->hba, want->name);
 
         for (const char *const *a = plan_default_attributes; r >= 0 && *a; a++)
-                if (!attribute_value(want->attributes, *a, strcspn(*a, "=")))
+                if (!strv_value(want->attributes, *a, strcspn(*a, "=")))
                         r = plan_attribute(want, seen, *a, p);
         for (char *const *a = want->attributes; r >= 0 && a && *a; a++)
                 r = plan_attribute(want, seen, *a, p);
@@ -250,26 +242,24 @@ bool plan_backstore_is_theirs(const LunWant *want, const LunSeen *seen) {
         return want->usable && !want->gone ? !is_the_same(want, seen) : !streq_ptr(seen->serial, want->serial);
 }
 
-bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
+/* Does it lead to the backstore of the wanted name, in that HBA? Out of memory nobody knows. */
+static bool links_to(const LunWant *want, const LunSeen *seen, uint32_t hba) {
         _cleanup_free_ char *place = NULL;
 
-        if (!seen->link)
-                return false;
+        return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), hba, want->name) >= 0 && streq_ptr(seen->link_target, place);
+}
 
-        return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), want->hba, want->name) < 0 || !streq_ptr(seen->link_target, place) ||
-               plan_backstore_is_theirs(want, seen);
+bool plan_link_is_theirs(const LunWant *want, const LunSeen *seen) {
+        return seen->link && (!links_to(want, seen, want->hba) || plan_backstore_is_theirs(want, seen));
 }
 
 bool plan_can_take_over(const LunWant *want, const LunSeen *seen) {
-        _cleanup_free_ char *place = NULL;
-
         if (!want->wanted || !want->usable || !seen->link || !seen->enabled || plan_is_marked(seen))
                 return false;
         if (want->unmarked && seen->hba == want->hba)
                 return false;           /* that was done */
 
-        return asprintf(&place, "core/%s_%u/%s", plan_plugin(want), seen->hba, want->name) >= 0 && streq_ptr(seen->link_target, place) &&
-               is_the_same(want, seen);
+        return links_to(want, seen, seen->hba) && is_the_same(want, seen);
 }
 
 /* What is somebody else's stays; the rest is ours to take away, whatever stands beside it. */
