@@ -174,8 +174,22 @@ static int append_attributes(sd_bus_message *m, const Arguments *a) {
         return r;
 }
 
-static int append_flag(sd_bus_message *m, unsigned given, VerbOption option, const char *name) {
-        return given & option ? sd_bus_message_append(m, "{sv}", name, "b", 1) : 0;
+static int append_flags(sd_bus_message *m, unsigned given) {
+        static const struct {
+                VerbOption option;
+                const char *name;
+        } flags[] = {
+                { OPTION_FORCE, "force" },       { OPTION_DRY_RUN, "dry-run" },     { OPTION_IF_ABSENT, "if-absent" },
+                { OPTION_PRUNE, "prune" },       { OPTION_PARTLY, "partly" },       { OPTION_PORTABLE, "portable" },
+                { OPTION_READONLY, "readonly" }, { OPTION_SHAREABLE, "shareable" }, { OPTION_PATH, "path" },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(flags); i++)
+                if (given & flags[i].option)
+                        r = sd_bus_message_append(m, "{sv}", flags[i].name, "b", 1);
+
+        return r;
 }
 
 static int append_string(sd_bus_message *m, unsigned given, VerbOption option, const char *name, const char *value) {
@@ -189,23 +203,7 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0)
-                r = append_flag(m, given, OPTION_FORCE, "force");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_DRY_RUN, "dry-run");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_IF_ABSENT, "if-absent");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_PRUNE, "prune");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_PARTLY, "partly");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_PORTABLE, "portable");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_READONLY, "readonly");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_SHAREABLE, "shareable");
-        if (r >= 0)
-                r = append_flag(m, given, OPTION_PATH, "path");
+                r = append_flags(m, given);
         if (r >= 0 && (given & OPTION_IF_GENERATION))
                 r = sd_bus_message_append(m, "{sv}", "if-generation", "t", a->if_generation);
         if (r >= 0 && (given & OPTION_TIMEOUT))
@@ -369,6 +367,30 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
         if (ret_reply)
                 *ret_reply = TAKE_PTR(reply);
         return 0;
+}
+
+int client_call_manager(Client *c, const char *member, const char *argument, unsigned options, char **ret_path) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        const char *path;
+        int r;
+
+        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, member, &m);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_append(m, "s", argument);
+        if (r >= 0)
+                r = client_append_options(c, m, options, NULL);
+        if (r < 0)
+                return r;
+        r = client_call(c, m, CALL_CHANGE, &reply);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return r;
+
+        *ret_path = strdup(path);
+        return *ret_path ? 0 : -ENOMEM;
 }
 
 /* ---- names ---- */

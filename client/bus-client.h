@@ -48,6 +48,9 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
 /* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. */
 int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply);
 
+/* A member of the manager with the signature (s, a{sv}) -> o that changes something. ret_path: the object. Or status. */
+int client_call_manager(Client *c, const char *member, const char *argument, unsigned options, char **ret_path);
+
 /* The path of the target with that WWN, in any form that the daemon takes, or with that label if just one has it. Or status. */
 int client_find_target(Client *c, const char *name, char **ret_path);
 

@@ -7,30 +7,8 @@
 #include "verbs.h"
 #include "view.h"
 
-/* One target, in the words of any spelling. ret_path: the daemon's object. Or status. */
 static int adopt(Client *c, const char *wwn, char **ret_path) {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-        const char *path;
-        int r;
-
-        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "Adopt", &m);
-        if (r != 0)
-                return r;
-        r = sd_bus_message_append(m, "s", wwn);
-        if (r < 0)
-                return r;
-        r = client_append_options(c, m, OPTIONS_CHANGE, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, &reply);
-        if (r != 0)
-                return r;
-        r = sd_bus_message_read(reply, "o", &path);
-        if (r < 0)
-                return r;
-
-        *ret_path = strdup(path);
-        return *ret_path ? 0 : -ENOMEM;
+        return client_call_manager(c, "Adopt", wwn, OPTIONS_CHANGE, ret_path);
 }
 
 static int add_result(json_object *results, const char *wwn, const char *path, int status) {
@@ -49,36 +27,14 @@ static int add_result(json_object *results, const char *wwn, const char *path, i
 }
 
 static int adopt_one(Client *c, const char *name) {
-        _cleanup_free_ char *path = NULL, *wwn = NULL;
-        _cleanup_json_ json_object *target = NULL;
-        int64_t lun;
+        _cleanup_free_ char *path = NULL;
         int r;
 
         if (!string_is_utf8(name))
                 return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
 
         r = adopt(c, name, &path);
-        if (r != 0)
-                return r;
-        r = path_parse(path, &wwn, &lun);
-        if (r < 0)
-                return r;
-
-        if (c->arguments->json != JSON_OFF) {
-                target = json_object_new_object();
-                if (!target)
-                        return -ENOMEM;
-                r = value_set_string(target, "path", path);
-                if (r >= 0)
-                        r = value_set_string(target, "wwn", wwn);
-                return r < 0 ? r : print_json(target, c->arguments->json);
-        }
-
-        puts(wwn);
-        if (c->arguments->given & OPTION_DRY_RUN)
-                client_note("Dry run: nothing was changed.");
-
-        return 0;
+        return r != 0 ? r : target_print_new(c, path);
 }
 
 /* One after the other: what one refuses is no reason to leave the next. */

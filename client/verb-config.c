@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fileio.h"
 #include "base/parse.h"
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
@@ -23,7 +24,8 @@ static int copy_all(int from, int to, size_t max) {
                 return -ENOMEM;
 
         for (;;) {
-                ssize_t n = read(from, buffer, BUFFER_SIZE), k;
+                ssize_t n = read(from, buffer, BUFFER_SIZE);
+                int r;
 
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -35,13 +37,9 @@ static int copy_all(int from, int to, size_t max) {
                 sum += (size_t) n;
                 if (sum > max)
                         return -EFBIG;
-                for (ssize_t done = 0; done < n; done += k) {
-                        k = write(to, buffer + done, (size_t) (n - done));
-                        if (k < 0 && errno == EINTR)
-                                k = 0;
-                        else if (k < 0)
-                                return -errno;
-                }
+                r = write_all(to, buffer, (size_t) n);
+                if (r < 0)
+                        return r;
         }
 }
 

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <json-c/json.h>
 
+#include "base/fileio.h"
 #include "exit-status.h"
 #include "print.h"
 #include "verbs.h"
 #include "view.h"
-
-DEFINE_CLEANUP(struct json_tokener *, json_tokener_free);
 
 /* What is set up on this host in a way that will hurt some day, and what to do about it. Looks only. */
 
@@ -80,30 +77,14 @@ static void look_at_unit(Client *c, const char *name, Unit *ret) {
 
 /* 1: read; 0: there is none; negative: it is there and cannot be read. */
 static int read_saveconfig(const char *path, json_object **ret) {
-        _cleanup_(json_tokener_freep) struct json_tokener *tokener = NULL;
         _cleanup_free_ char *text = NULL;
-        _cleanup_close_ int fd = -EBADF;
-        struct stat st;
-        ssize_t n;
+        int r;
 
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0)
-                return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_size > SAVECONFIG_MAX)
-                return -EFBIG;
+        r = read_file_at(AT_FDCWD, path, SAVECONFIG_MAX, &text, NULL);
+        if (r < 0)
+                return r == -ENOENT || r == -ENOTDIR ? 0 : r;
 
-        text = malloc((size_t) st.st_size + 1);
-        tokener = json_tokener_new();
-        if (!text || !tokener)
-                return -ENOMEM;
-
-        n = pread(fd, text, (size_t) st.st_size, 0);
-        if (n < 0)
-                return -errno;
-
-        *ret = json_tokener_parse_ex(tokener, text, (int) n);
+        *ret = json_tokener_parse(text);
         return *ret ? 1 : -EBADMSG;
 }
 
@@ -139,21 +120,20 @@ static int look_at_targetcli(Client *c, json_object *targets, json_object *findi
                 r = read_saveconfig(theirs[i].file, &config);
                 if (r == -ENOMEM)
                         return r;
-                if (r < 0 && unit.enabled)
-                        r = finding(findings, "UnreadableConfig", "Look at it as root", "%s is enabled, and %s cannot be read: %s", theirs[i].unit,
-                                    theirs[i].file, strerror(-r));
-                if (r < 0)
-                        return r;
 
                 count_targets(config, targets, &all, &ours);
-                r = 0;
-                if (unit.enabled && ours > 0)
+                if (!unit.enabled)
+                        r = 0;
+                else if (r < 0)
+                        r = finding(findings, "UnreadableConfig", "Look at it as root", "%s is enabled, and %s cannot be read: %s", theirs[i].unit,
+                                    theirs[i].file, strerror(-r));
+                else if (ours > 0)
                         r = finding(findings, "TargetctlRestores",
                                     "Disarm it first: 'systemctl edit UNIT' with the lines [Service] and ExecStop= (empty), then 'systemctl disable UNIT'. "
                                     "Do not stop it, and do not disable it with --now: its stop removes every target of the host",
                                     "%s is enabled, and %s names %zu of our targets: at each boot both services make them", theirs[i].unit,
                                     theirs[i].file, ours);
-                else if (unit.enabled && all > 0)
+                else if (all > 0)
                         r = finding(findings, "TargetctlHasTargets", "'vhscsictl adopt --all' takes them over as they are",
                                     "%s is enabled and restores %zu vhost targets that are not ours", theirs[i].unit, all);
                 if (r >= 0 && unit.active && unit.stops)

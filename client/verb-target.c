@@ -217,35 +217,12 @@ int verb_show(Client *c, char **argv) {
 
 /* ---- create, destroy, set-label ---- */
 
-int verb_create(Client *c, char **argv) {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+int target_print_new(Client *c, const char *path) {
         _cleanup_json_ json_object *target = NULL;
         _cleanup_free_ char *wwn = NULL;
-        const char *path;
         int64_t lun;
         int r;
 
-        if (argv[1] && !string_is_utf8(argv[1]))
-                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
-        /* On the bus "" asks for a generated name; a script whose variable is empty does not mean that. */
-        if (argv[1] && !*argv[1])
-                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "the WWN is empty; leave the argument out to have one generated");
-
-        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "CreateTarget", &m);
-        if (r != 0)
-                return r;
-        r = sd_bus_message_append(m, "s", strempty(argv[1]));
-        if (r < 0)
-                return r;
-        r = client_append_options(c, m, OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, &reply);
-        if (r != 0)
-                return r;
-        r = sd_bus_message_read(reply, "o", &path);
-        if (r < 0)
-                return r;
         r = path_parse(path, &wwn, &lun);
         if (r < 0)
                 return r;
@@ -268,6 +245,21 @@ int verb_create(Client *c, char **argv) {
                 client_note("Dry run: nothing was changed.");
 
         return 0;
+}
+
+int verb_create(Client *c, char **argv) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        if (argv[1] && !string_is_utf8(argv[1]))
+                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
+        /* On the bus "" asks for a generated name; a script whose variable is empty does not mean that. */
+        if (argv[1] && !*argv[1])
+                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "the WWN is empty; leave the argument out to have one generated");
+
+        r = client_call_manager(c, "CreateTarget", strempty(argv[1]),
+                                OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, &path);
+        return r != 0 ? r : target_print_new(c, path);
 }
 
 /* A call on a target whose reply is empty. argument: its first one, a string; may be NULL. */

@@ -13,6 +13,9 @@ int verb_create(Client *c, char **argv);
 int verb_destroy(Client *c, char **argv);
 int verb_set_label(Client *c, char **argv);
 
+/* Prints the WWN of a target that was made or adopted, as its verb prints it. */
+int target_print_new(Client *c, const char *path);
+
 /* verb-adopt.c */
 int verb_adopt(Client *c, char **argv);
 
