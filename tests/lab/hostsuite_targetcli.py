@@ -4,7 +4,7 @@ import json
 
 from host.payload import LIB
 from host.vm import Vm
-from hostsuite_reboot import LATE_UNIT, inside
+from hostsuite_reboot import inside
 
 WWNS = ["naa.5001405bee500001", "naa.5001405bee500002"]
 
@@ -21,29 +21,31 @@ def view():
     return out
 """ % (WWNS,)
 
-# Four disks that are there at each boot, by names that do not change with the order in which they come.
-DISKS = """[Service]
-ExecStart=
-ExecStart=/bin/sh -c 'modprobe scsi_debug add_host=2 max_luns=4 vpd_use_hostno=0 dev_size_mb=16'
+# Four disks of two paths that are there at each boot.
+DISKS = """[Unit]
+Description=Disks of the lab
+DefaultDependencies=no
+After=systemd-udevd.service sys-kernel-config.mount
+[Service]
 Type=oneshot
+ExecStart=/sbin/modprobe scsi_debug add_host=2 max_luns=4 vpd_use_hostno=0 dev_size_mb=16
+RemainAfterExit=yes
+[Install]
+WantedBy=sysinit.target
 """
 
 SETUP = VIEW + """
-import subprocess
+from labtargetcli import targetcli
 with open("/etc/systemd/system/lab-disks.service", "w") as f:
-    f.write(%r)
-run("mkdir -p /etc/systemd/system/lab-disks.service.d")
-with open("/etc/systemd/system/lab-disks.service.d/exec.conf", "w") as f:
     f.write(%r)
 run("systemctl daemon-reload && systemctl enable -q lab-disks && systemctl start lab-disks")
 wait_until("four maps", lambda: len(multipath_maps()) == 4, 240, 0.2)
 udev_settle()
 maps = sorted(multipath_maps(), key=lambda m: m.name)
-script = ["set global auto_save_on_exit=false"]
-script += [f"/backstores/block create name=vol{n} dev=/dev/disk/by-id/dm-uuid-mpath-{m.wwid}" for n, m in enumerate(maps)]
+script = [f"/backstores/block create name=vol{n} dev=/dev/disk/by-id/dm-uuid-mpath-{m.wwid}" for n, m in enumerate(maps)]
 script += [f"/vhost create {w}" for w in %r]
 script += [f"/vhost/{%r[n // 2]}/tpg1/luns create /backstores/block/vol{3 - n} lun={n}" for n in range(4)]
-subprocess.run(["targetcli"], input="\\n".join(script + ["exit", ""]), text=True, check=True, timeout=300, capture_output=True)
+targetcli(*script)
 run("targetctl save", timeout=100)
 before = view()
 run("vhscsictl adopt --all", timeout=100)
@@ -59,7 +61,7 @@ print(json.dumps([view(), [t.get("ManagedBy") for t in api.targets()],
 
 
 def prepare(vm: Vm) -> dict:
-    before, adopted = inside(vm, SETUP % (LATE_UNIT, DISKS, WWNS, WWNS), timeout=400)
+    before, adopted = inside(vm, SETUP % (DISKS, WWNS, WWNS), timeout=400)
     assert len(before) == 4 and before == adopted, (before, adopted)
     return adopted
 

@@ -317,13 +317,16 @@ class LabTest(unittest.TestCase):
             self.api.close()
         service_start()
         self.api = Api()
+        self.destroy_ours()
+        wait_until("the test's targets are gone",
+                   lambda: not [t for t in self.api.targets() if t.get("ManagedBy") != "foreign"], 60)
+        self.api.close()
+
+    def destroy_ours(self) -> None:
         for target in self.api.targets():
             if target.get("ManagedBy") != "foreign":
                 with contextlib.suppress(BusError):
                     target.destroy(force=True)
-        wait_until("the test's targets are gone",
-                   lambda: not [t for t in self.api.targets() if t.get("ManagedBy") != "foreign"], 60)
-        self.api.close()
 
     @contextlib.contextmanager
     def unchanged(self, what: str = "") -> Iterator[None]:

@@ -2,36 +2,16 @@
 """Coming from targetcli: what it set up is taken over as it is, with guests running on it."""
 import json
 import os
-import re
-import subprocess
 
 from labdisks import dm_disks, mk_multipath, null_disks, rm_multipath, udev_settle, write_pattern
 from labkit import CORE, VHOST, ConfigfsTrace, LabTest, configfs_snapshot, difference, run, service_restart, wait_until
+from labtargetcli import clear, targetcli
 from nested import NestedGuest
 
 NAMES = ["naa.5001405adead0001", "naa.5001405adead0002", "naa.5001405adead0003"]
 
 
-def targetcli(*commands: str) -> None:
-    """As an admin types them, in one session."""
-    script = "\n".join(("set global auto_save_on_exit=false auto_cd_after_create=false", *commands, "exit", ""))
-    out = subprocess.run(["targetcli"], input=script, capture_output=True, text=True, timeout=300)
-    # It goes on after an error, and ends well.
-    if out.returncode or re.search(r"Traceback|[Ee]rror|No such|not found|[Cc]annot|[Ii]nvalid", out.stderr + out.stdout):
-        raise AssertionError(f"targetcli: {out.stdout}\n{out.stderr}")
-
-
-def clear() -> None:
-    run(["targetctl", "clear"], timeout=120)
-
-
 class AdoptTest(LabTest):
-    def destroy(self) -> None:
-        """What we adopted would be repaired after a clear(). Runs before that."""
-        for target in self.api.targets():
-            if target.get("ManagedBy") != "foreign":
-                target.destroy(force=True)
-
     def make(self) -> list[str]:
         """Three targets, eight LUNs, by the names that people give: /dev/mapper, /dev/dm-N, /dev/sdX, by-id, a kernel name."""
         self.addCleanup(rm_multipath)
@@ -45,7 +25,7 @@ class AdoptTest(LabTest):
                    self.disks[0].device, os.path.realpath(self.disks[1].device), self.nulls[0].device, self.nulls[1].device]
         write_pattern(devices[0], 8, "adopt")
         self.addCleanup(clear)
-        self.addCleanup(self.destroy)
+        self.addCleanup(self.destroy_ours)     # or what we adopted would be repaired after the clear()
         # Made one by one, and not in the order in which they are used.
         targetcli(*(f"/backstores/block create name=vol{n} dev={d} readonly={n == 5}" for n, d in enumerate(devices)),
                   "/backstores/block/vol2 set attribute emulate_caw=0", "/backstores/block/vol4 set attribute queue_depth=32",
@@ -179,7 +159,7 @@ class AdoptTest(LabTest):
         """One target cannot be kept as it is: it stays theirs, and does not keep the others."""
         disk, = dm_disks(1)
         self.addCleanup(clear)
-        self.addCleanup(self.destroy)
+        self.addCleanup(self.destroy_ours)     # or what we adopted would be repaired after the clear()
         targetcli("/backstores/ramdisk create name=ram size=1M", f"/backstores/block create name=disk dev={disk.device}",
                   *(f"/vhost create {w}" for w in NAMES[:2]),
                   f"/vhost/{NAMES[0]}/tpg1/luns create /backstores/ramdisk/ram lun=4",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from labdisks import dm_disks, mk_multipath, null_disks, rm_multipath
 from labkit import VHOST, Api, ConfigfsTrace, LabTest, run, service_restart, wait_until
+from labtargetcli import clear, targetcli
 from nested import NestedGuest
-from suite_adopt import NAMES, clear, targetcli
 
+NAMES = ["naa.5001405adead0001", "naa.5001405adead0002"]
 DOCUMENT = Path("/run/lab-document.json")
 SAVED = Path("/run/lab-saveconfig.json")
 
@@ -106,7 +107,7 @@ class ConfigTest(LabTest):
         """One target is live, one is in the file only: adopted, and made."""
         first, second, third = dm_disks(3)
         self.addCleanup(clear)
-        self.addCleanup(self.destroy)
+        self.addCleanup(self.destroy_ours)
         targetcli(*(f"/backstores/block create name=vol{n} dev={d.device}" for n, d in enumerate((first, second, third))),
                   *(f"/vhost create {w}" for w in NAMES[:2]),
                   f"/vhost/{NAMES[0]}/tpg1/luns create /backstores/block/vol0 lun=3", f"/vhost/{NAMES[0]}/tpg1/luns create /backstores/block/vol1 lun=1",
@@ -129,8 +130,3 @@ class ConfigTest(LabTest):
         self.api.settled()
         self.assertEqual(self.guest_view(), after)
         ctl("status")
-
-    def destroy(self) -> None:
-        for target in self.api.targets():
-            if target.get("ManagedBy") != "foreign":
-                target.destroy(force=True)

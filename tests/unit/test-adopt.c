@@ -142,6 +142,12 @@ static void begin(Fixture *f) {
         fixture_add_device(f, 2, 12);
 }
 
+static void begin_adopted(Fixture *f) {
+        begin(f);
+        make_all(f, 4, 2);
+        (void) adopt(f);
+}
+
 static void reboot(Fixture *f) {
         fake_reset();
         make_dir(f, "vhost");
@@ -287,9 +293,7 @@ static void test_gone_and_back(void) {
         g_autofree char *alias = NULL;
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         fixture_remove_device(&f, 1);
         fixture_run(&f);
         g_assert_false(lun(&f, 0)->linked);
@@ -309,9 +313,7 @@ static void test_gone_and_back(void) {
 static void test_gone_while_away(void) {
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         fixture_remove_device(&f, 1);
         fixture_restart_bare(&f);
         fixture_add_device(&f, 2, 12);
@@ -330,9 +332,7 @@ static void test_removed(void) {
         _cleanup_(refusal_done) Refusal refusal = {};
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         g_assert_cmpint(edit_remove_lun(&f.engine, lun(&f, 0), &o, &refusal), ==, 0);
         fixture_run(&f);
         g_assert_null(lun(&f, 0));
@@ -350,9 +350,7 @@ static void test_restored_by_others(void) {
         g_autofree char *before = NULL, *after = NULL;
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         reboot(&f);
         make_all(&f, 2, 4);
         before = fake_snapshot(FAKE_SNAPSHOT_IDS);
@@ -374,9 +372,7 @@ static void test_restored_by_others(void) {
 static void test_restored_in_part(void) {
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         reboot(&f);
         make_target(&f);
         make_backstore(&f, 0, "disk1", 1);
@@ -391,9 +387,7 @@ static void test_restored_wrongly(void) {
         g_autofree char *before = NULL, *after = NULL;
         Fixture f = {};
 
-        begin(&f);
-        make_all(&f, 4, 2);
-        (void) adopt(&f);
+        begin_adopted(&f);
         reboot(&f);
         make_target(&f);
         make_backstore(&f, 4, "disk1", 2);

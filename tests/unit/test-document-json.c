@@ -2,9 +2,7 @@
 #include "base/strv.h"
 #include "counted.h"
 #include "store/document-json.h"
-
-/* Last, for it and daemon/base both have a MIN. */
-#include <glib.h>
+#include "document-add.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.6001405bbbbbbbbb"
@@ -336,20 +334,6 @@ static void test_deep_and_large(void) {
         memset(large, '\\', DOCUMENT_JSON_MAX);
         large[0] = '"';
         assert_refused(large, DOCUMENT_JSON_MAX, -EINVAL, NULL);
-}
-
-static DocumentTarget *add_target(Document *d, const char *wwn) {
-        DocumentTarget *t;
-
-        g_assert_cmpint(document_add_target(d, wwn, &t), ==, 0);
-        return t;
-}
-
-static DocumentLun *add_lun(DocumentTarget *t, uint32_t number, const char *source) {
-        DocumentLun *l;
-
-        g_assert_cmpint(document_target_add_lun(t, number, source, &l), ==, 0);
-        return l;
 }
 
 static void fill(Document *d, unsigned targets, unsigned luns) {

@@ -3,27 +3,10 @@
 #include "base/text.h"
 #include "model/attribute.h"
 #include "model/backstore.h"
-#include "model/document.h"
-
-/* Last, for it and daemon/base both have a MIN. */
-#include <glib.h>
+#include "document-add.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.6001405bbbbbbbbb"
-
-static DocumentTarget *add_target(Document *d, const char *wwn) {
-        DocumentTarget *t;
-
-        g_assert_cmpint(document_add_target(d, wwn, &t), ==, 0);
-        return t;
-}
-
-static DocumentLun *add_lun(DocumentTarget *t, uint32_t number, const char *source) {
-        DocumentLun *l;
-
-        g_assert_cmpint(document_target_add_lun(t, number, source, &l), ==, 0);
-        return l;
-}
 
 static void test_order(void) {
         _cleanup_(document_done) Document d = {};
