@@ -9,6 +9,7 @@
 #include "engine/serial.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
+#include "model/attribute.h"
 
 int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal) {
         if (o->has_generation && o->generation != e->registry.generation)
@@ -264,7 +265,7 @@ static int check_lun_options(const Target *t, const LunOptions *o, Refusal *refu
                         return -ENOMEM;
                 if (a > o->attributes && startswith(a[-1], name) && a[-1][strlen(name)] == '=')
                         return refuse(refusal, REFUSAL_INVALID_ARGS, "Attribute %s is there twice", name);
-                if (!backstore_attribute_is_valid(name, value + 1))
+                if (!attribute_is_valid(name, value + 1))
                         return refuse(refusal, REFUSAL_INVALID_ARGS, "There is no attribute %s that takes %s", name, value + 1);
         }
 

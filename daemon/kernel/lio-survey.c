@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/parse.h"
+#include "base/strv.h"
 #include "kernel/lio-survey.h"
-#include "model/backstore.h"
+#include "model/attribute.h"
 
 int lio_survey_list(Cfs *c, char ***ret) {
         _cleanup_(strv_freep) char **all = NULL, **names = NULL;
@@ -70,10 +71,12 @@ static int look_at_attribute(Cfs *c, const char *backstore, const char *name, Lo
 
 static int look_at_attributes(Cfs *c, const char *backstore, Look *look) {
         static const char *const of_the_disk[] = { "hw_max_sectors", "hw_queue_depth" };
+        const char *name;
         int r = 0;
 
-        for (const char *const *name = backstore_attributes; r >= 0 && *name; name++)
-                r = look_at_attribute(c, backstore, *name, look);
+        for (size_t i = 0; r >= 0 && (name = attribute_name(i)); i++)
+                if (attribute_is_settable(name))
+                        r = look_at_attribute(c, backstore, name, look);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(of_the_disk); i++)
                 r = look_at_attribute(c, backstore, of_the_disk[i], look);
 

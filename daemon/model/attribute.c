@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/parse.h"
 #include "model/attribute.h"
 #include "model/plan.h"
 
@@ -50,6 +51,22 @@ AttributeKind attribute_kind(const char *name) {
                         return table[i].kind;
 
         return ATTRIBUTE_UNKNOWN;
+}
+
+bool attribute_is_settable(const char *name) {
+        AttributeKind kind = attribute_kind(name);
+
+        return kind == ATTRIBUTE_SETTABLE || kind == ATTRIBUTE_OF_DISK;
+}
+
+bool attribute_is_valid(const char *name, const char *value) {
+        uint64_t v;
+
+        return parse_u64(value, &v) >= 0 && attribute_is_settable(name);
+}
+
+const char *attribute_name(size_t i) {
+        return i < ELEMENTSOF(table) ? table[i].name : NULL;
 }
 
 const char *attribute_default(const char *name) {

@@ -18,5 +18,13 @@ typedef enum AttributeKind {
 
 AttributeKind attribute_kind(const char *name);
 
+/* One that may be written: settable, or of the disk. */
+bool attribute_is_settable(const char *name);
+/* One of those, with a decimal value. */
+bool attribute_is_valid(const char *name, const char *value);
+
+/* All that we know by name, sorted; NULL behind the last. */
+const char *attribute_name(size_t i);
+
 /* What it is on a backstore of ours for which nobody has set it; NULL: there is no such value. */
 const char *attribute_default(const char *name);

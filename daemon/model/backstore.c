@@ -204,24 +204,3 @@ bool backstore_serial_is_valid(const char *serial) {
 
         return true;
 }
-
-const char *const backstore_attributes[] = {
-        "block_size", "complete_type", "emulate_3pc", "emulate_caw", "emulate_fua_write", "emulate_model_alias", "emulate_pr",
-        "emulate_rest_reord", "emulate_rsoc", "emulate_tas", "emulate_tpu", "emulate_tpws", "emulate_ua_intlck_ctrl", "enforce_pr_isids",
-        "force_pr_aptpl", "is_nonrot", "max_unmap_block_desc_count", "max_unmap_lba_count", "max_write_same_len", "optimal_sectors",
-        "pi_prot_format", "pi_prot_type", "pi_prot_verify", "queue_depth", "submit_type", "unmap_granularity",
-        "unmap_granularity_alignment", "unmap_zeroes_data", NULL
-};
-
-bool backstore_attribute_is_valid(const char *name, const char *value) {
-        uint64_t v;
-
-        if (parse_u64(value, &v) < 0)
-                return false;
-
-        for (const char *const *a = backstore_attributes; *a; a++)
-                if (streq(*a, name))
-                        return true;
-
-        return false;
-}

@@ -98,7 +98,3 @@ int backstore_guest_wwid(const char *serial, char **ret);
 bool backstore_name_is_valid(const char *name);
 /* Printable ASCII without a comma and without blanks at its ends, at most BACKSTORE_SERIAL_MAX. */
 bool backstore_serial_is_valid(const char *serial);
-/* The attributes that may be written (facts 1.13), sorted. */
-extern const char *const backstore_attributes[];
-/* One of them, with a decimal value. */
-bool backstore_attribute_is_valid(const char *name, const char *value);

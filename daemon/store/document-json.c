@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "model/attribute.h"
 #include "model/lun.h"
 #include "model/source.h"
 #include "model/target.h"
@@ -69,7 +70,7 @@ static int parse_attributes(Json *o, DocumentLun *l, const char *where, char **r
                 r = json_object_is_type(v, json_type_boolean) ? -EINVAL : json_to_number(v, &value);
                 if (r >= 0) {
                         (void) snprintf(text, sizeof text, "%" PRIu64, value);
-                        r = backstore_attribute_is_valid(name, text) ? 0 : -EINVAL;
+                        r = attribute_is_valid(name, text) ? 0 : -EINVAL;
                 }
                 if (r < 0) {
                         _cleanup_free_ char *excerpt = NULL;

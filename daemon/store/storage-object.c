@@ -61,7 +61,7 @@ static int read_attribute(StorageObject *s, const char *name, Json *v, bool *of_
         (void) snprintf(text, sizeof text, "%" PRIu64, value);
         if (usual && streq(usual, text))
                 return 0;
-        if (!backstore_attribute_is_valid(name, text))
+        if (!attribute_is_valid(name, text))
                 return lost_add_member(lost, name, v, "never set here");
         if (asprintf(&a, "%s=%s", name, text) < 0)
                 return -ENOMEM;

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "model/attribute.h"
 #include "model/source.h"
 #include "store/json.h"
 #include "store/target-json.h"
@@ -58,7 +59,7 @@ static int parse_attributes(Json *o, Backstore *b, char **ret_why) {
                 const char *key = json_object_iter_peek_name(&i), *value = json_get_string(a, key);
                 char *s;
 
-                if (!value || !backstore_attribute_is_valid(key, value))
+                if (!value || !attribute_is_valid(key, value))
                         return text_refuse(ret_why, "attribute %s is unknown or has no decimal text as value", key);
                 if (asprintf(&s, "%s=%s", key, value) < 0)
                         return -ENOMEM;

@@ -163,7 +163,7 @@ static void test_excerpt(void) {
         }
 }
 
-/* The table of kinds and the list of what may be written are two. */
+/* In order, and none twice. */
 static void test_attributes(void) {
         static const char *const names[] = {
                 "alua_support", "block_size", "complete_type", "emulate_3pc", "emulate_caw", "emulate_dpo", "emulate_fua_read", "emulate_fua_write",
@@ -172,16 +172,23 @@ static void test_attributes(void) {
                 "max_unmap_lba_count", "max_write_same_len", "optimal_sectors", "pgr_support", "pi_prot_format", "pi_prot_type", "pi_prot_verify",
                 "queue_depth", "submit_type", "unmap_granularity", "unmap_granularity_alignment", "unmap_zeroes_data",
         };
+        /* Which of them the kernel refuses to change, or takes without an effect. */
+        static const char *const read_only[] = {
+                "alua_support", "emulate_dpo", "emulate_fua_read", "emulate_write_cache", "pgr_support", NULL
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 AttributeKind kind = attribute_kind(names[i]);
                 const char *value = attribute_default(names[i]);
 
+                g_assert_cmpstr(attribute_name(i), ==, names[i]);
                 g_assert_cmpint(kind, !=, ATTRIBUTE_UNKNOWN);
-                g_assert_true(backstore_attribute_is_valid(names[i], "1") == (kind == ATTRIBUTE_SETTABLE || kind == ATTRIBUTE_OF_DISK));
+                g_assert_true(attribute_is_valid(names[i], "1") == !strv_contains((char *const *) read_only, names[i]));
+                g_assert_false(attribute_is_valid(names[i], "on"));
                 g_assert_true(!value == (kind == ATTRIBUTE_OF_DISK || kind == ATTRIBUTE_IDLE));
         }
 
+        g_assert_null(attribute_name(ELEMENTSOF(names)));
         g_assert_cmpint(attribute_kind("hw_queue_depth"), ==, ATTRIBUTE_UNKNOWN);
         g_assert_null(attribute_default("emulate"));
         /* Ours, not the kernel's. */
