@@ -49,6 +49,7 @@ static const struct option options[] = {
         { "partly",          no_argument,       NULL, VERB_OPTION(OPTION_PARTLY) },
         { "portable",        no_argument,       NULL, VERB_OPTION(OPTION_PORTABLE) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
+        { "wait",            required_argument, NULL, VERB_OPTION(OPTION_WAIT) },
         { NULL, 0, NULL, 0 },
 };
 
@@ -132,6 +133,8 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_TIMEOUT:
                 return text_parse_timespan(value, &a->timeout) < 0 || a->timeout == 0 ?
                         complain("timeout", value, "must be a time such as 30s or 5min") : 0;
+        case OPTION_WAIT:
+                return text_parse_timespan(value, &a->wait) < 0 ? complain("wait", value, "must be a time such as 30s or 5min") : 0;
         case OPTION_LUN:
                 return parse_lun(a, value);
         case OPTION_ATTRIBUTE:

@@ -40,5 +40,8 @@ int verb_rescan(Client *c, char **argv);
 /* verb-status.c */
 int verb_status(Client *c, char **argv);
 
+/* verb-ready.c */
+int verb_ready(Client *c, char **argv);
+
 /* verb-monitor.c */
 int verb_monitor(Client *c, char **argv);

@@ -23,6 +23,7 @@ static const Verb verbs[] = {
         { "devices",    0, 0, 0,                                                                    verb_devices },
         { "doctor",     0, 0, 0,                                                                    verb_doctor },
         { "monitor",    0, 0, 0,                                                                    verb_monitor },
+        { "ready",      1, 1, OPTION_WAIT,                                                          verb_ready },
         { "create",     0, 1, OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, verb_create },
         { "set-label",  2, 2, OPTIONS_CHANGE,                                                       verb_set_label },
         { "destroy",    1, 1, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_destroy },
@@ -46,6 +47,7 @@ static const char help_text[] =
         "  list                         The targets\n"
         "  show WWN                     One target, its LUNs, and what the guest calls them\n"
         "  devices                      The host's block devices, and which of them can be exported\n"
+        "  ready WWN                    Can a guest be started on it? --wait=TIME waits until it can\n"
         "  status                       Is all well? The exit status says it, too\n"
         "  doctor                       What on this host will hurt some day, and what to do about it\n"
         "  monitor                      Follow what changes, a line each\n"
@@ -80,6 +82,7 @@ static const char help_text[] =
         "     --prune                   plan, apply: remove what is not in the document\n"
         "     --partly                  apply, import: what is refused does not keep the rest\n"
         "     --portable                dump: for another host\n"
+        "     --wait=TIME               ready: wait so long for what is missing\n"
         "     --target=WWN              export: to this target; dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"

@@ -7,6 +7,7 @@
 #include "bus/bus-config.h"
 #include "bus/bus-lun.h"
 #include "bus/bus-manager.h"
+#include "bus/bus-owner.h"
 #include "bus/bus-target.h"
 #include "bus/polkit.h"
 #include "bus/publish.h"
@@ -170,6 +171,8 @@ static int start_bus(Daemon *d) {
         r = bus_manager_add(d->bus, e);
         if (r >= 0)
                 r = bus_config_add(d->bus, e);
+        if (r >= 0)
+                r = bus_owner_add(d->bus, e);
         if (r >= 0)
                 r = bus_target_add(d->bus, e);
         if (r >= 0)

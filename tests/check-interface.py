@@ -23,6 +23,7 @@ MATRIX = {
     ("Manager", "ImportConfig"): {TARGETS, LUNS, FORCE},
     ("Manager", "ExportConfig"): {CONFIG},
     ("Manager", "Rescan"): {CONFIG},
+    ("Manager", "Check"): set(),
     ("Target", "AddLun"): {LUNS, FORCE},
     ("Target", "RemoveLun"): {LUNS, FORCE},
     ("Target", "SetLabel"): {TARGETS, FORCE},

@@ -24,7 +24,7 @@ _vhscsictl() {
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump rescan'
+    local verbs='list show ready status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -45,7 +45,7 @@ _vhscsictl() {
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1))
                 __vhscsictl_where+=("${COMP_WORDS[i]}") ;;
-            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target)
+            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--wait)
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1)) ;;
             -*|=) ;;
@@ -59,11 +59,12 @@ _vhscsictl() {
         --target) offers=$(__vhscsictl_targets ours) ;;
         -H|--host) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
         -M|--machine) offers=$(machinectl --no-legend --no-pager list 2>/dev/null | awk '{ print $1 }') ;;
-        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute) return ;;
+        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--wait) return ;;
     esac
 
     if [[ -z $offers ]]; then
         case $verb in
+            ready) options+=" --wait" ;;
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
             adopt) options+=" $change --all" ;;
@@ -82,7 +83,7 @@ _vhscsictl() {
             offers=$verbs
         else
             case $verb:${#words[@]} in
-                show:0) offers=$(__vhscsictl_targets) ;;
+                show:0|ready:0) offers=$(__vhscsictl_targets) ;;
                 import:0|dump:0) offers='targetcli native' ;;
                 plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 adopt:0) offers=$(__vhscsictl_targets foreign) ;;

@@ -34,7 +34,7 @@ function __vhscsictl_arguments
             continue
         end
         switch $word
-            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target
+            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --wait
                 set skip 1
             case '-*'
             case '*'
@@ -68,6 +68,7 @@ complete -c vhscsictl -f
 
 complete -c vhscsictl -n __vhscsictl_no_verb -a list -d 'The targets'
 complete -c vhscsictl -n __vhscsictl_no_verb -a show -d 'One target and its LUNs'
+complete -c vhscsictl -n __vhscsictl_no_verb -a ready -d 'Can a guest be started on it?'
 complete -c vhscsictl -n __vhscsictl_no_verb -a status -d 'Is all well?'
 complete -c vhscsictl -n __vhscsictl_no_verb -a devices -d 'Block devices that can be exported'
 complete -c vhscsictl -n __vhscsictl_no_verb -a doctor -d 'What will hurt some day'
@@ -85,7 +86,7 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a import -d 'Take over a configura
 complete -c vhscsictl -n __vhscsictl_no_verb -a dump -d 'Print what is wanted'
 complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
 
-complete -c vhscsictl -n '__vhscsictl_at 0 show' -a '(__vhscsictl_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 0 show ready' -a '(__vhscsictl_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 adopt' -a '(__vhscsictl_foreign_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 destroy set-label add-lun remove-lun' -a '(__vhscsictl_our_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 1 remove-lun' -a '(__vhscsictl_luns)'
@@ -119,6 +120,7 @@ complete -c vhscsictl -n '__vhscsictl_verb apply import' -l partly -d 'What is r
 complete -c vhscsictl -n '__vhscsictl_verb plan apply import' -l force -d 'Under running guests'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l portable -d 'For another host'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l target -x -a '(__vhscsictl_our_targets)' -d 'This one only'
+complete -c vhscsictl -n '__vhscsictl_verb ready' -l wait -x -d 'For what is missing'
 complete -c vhscsictl -n '__vhscsictl_verb adopt' -l all -d 'Every foreign target'
 complete -c vhscsictl -n '__vhscsictl_verb export' -l target -x -a '(__vhscsictl_our_targets)' -d 'To this target'
 set -l lun '__vhscsictl_verb add-lun export'

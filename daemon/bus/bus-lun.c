@@ -3,13 +3,13 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-lun.h"
-#include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/options.h"
 #include "bus/polkit.h"
 #include "bus/probe.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/lun-view.h"
 
 /* userdata is what find() found: the Lun. The engine is what the vtable was added with. */
 static Engine *engine_of(sd_bus *bus) {

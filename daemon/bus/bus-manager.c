@@ -4,7 +4,6 @@
 #include "bus/bus-manager.h"
 #include "bus/bus-target.h"
 #include "bus/device-list.h"
-#include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/options.h"
 #include "bus/polkit.h"
@@ -14,6 +13,7 @@
 #include "engine/adopt.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
+#include "engine/lun-view.h"
 #include "engine/survey.h"
 
 /* Something of ours is not as it is wanted and will not become so by itself. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus/device-list.h"
-#include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/text.h"
 #include "engine/hotplug.h"
+#include "engine/lun-view.h"
 #include "engine/survey.h"
 
 /* As people count: sda, sdb, sdaa; dm-2, dm-10. */

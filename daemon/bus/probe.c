@@ -79,6 +79,16 @@ int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
         return hold_for_survey(e, m, timeout, true);
 }
 
+bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t) {
+        if (request_take_probed(e, m) || !t || !can_ask(t))
+                return true;
+        if (t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
+                return true;
+
+        /* Rather an old answer than none. */
+        return hold(e, m, t, UINT64_MAX) < 0;
+}
+
 /* Get or GetAll of something that Endpoint is among. */
 static bool wants_endpoint(sd_bus_message *m) {
         const char *interface, *property;
@@ -97,19 +107,11 @@ static bool wants_endpoint(sd_bus_message *m) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Engine *e = userdata;
         const char *path = sd_bus_message_get_path(m);
-        Target *t;
 
-        if (!path || !wants_endpoint(m) || request_take_probed(e, m))
+        if (!path || !wants_endpoint(m))
                 return 0;
 
-        t = object_path_find_target(e, path);
-        if (!t || !can_ask(t))
-                return 0;
-        if (t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
-                return 0;
-
-        /* Rather an old answer than none. */
-        return hold(e, m, t, UINT64_MAX) >= 0;
+        return !probe_before_reading(e, m, object_path_find_target(e, path));
 }
 
 int probe_add(sd_bus *bus, Engine *e) {

@@ -9,6 +9,10 @@
 /* Holds reads of Target.Endpoint until it is fresh. */
 int probe_add(sd_bus *bus, Engine *e);
 
+/* The same for a method that looks: has it a fresh Endpoint, or the best that can be had? false: the handler returns 1 and is run again.
+ * t NULL: there is none. */
+bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t);
+
 /* The first lines of everything that takes something away: authorized, and if not by force, with a fresh Endpoint. 1: go on. 0: the
  * handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for. */
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);

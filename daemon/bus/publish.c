@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
 #include "bus/bus-manager.h"
-#include "bus/lun-view.h"
 #include "bus/object-path.h"
 #include "bus/publish.h"
+#include "engine/lun-view.h"
 #include "engine/queue.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/request.h"

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "kernel/bringup.h"
 
+#define NODE_PATH      "/dev/vhost-scsi"
 #define CONFIGFS_PATH  "/sys/kernel/config"
 #define CONFIGFS_MAGIC 0x62656570       /* fs/configfs/mount.c; the uapi headers do not have it */
 #define DBROOT_DEFAULT "/var/target"    /* DB_ROOT_DEFAULT, drivers/target/target_core_internal.h */
@@ -177,6 +178,19 @@ static int configfs_mount(void) {
                 return -mnt_context_get_syscall_errno(m);
 
         return r < 0 ? r : -EIO;
+}
+
+const char *fabric_find_problem(const Fabric *f, const char **ret_why) {
+        if (!module_is_loaded(f->module)) {
+                *ret_why = "The vhost-scsi module is not loaded any more";
+                return "no-module";
+        }
+        if (access(NODE_PATH, F_OK) < 0) {
+                *ret_why = "There is no " NODE_PATH ", which guests are started with";
+                return "no-node";
+        }
+
+        return NULL;
 }
 
 /* Reservations that shall survive a power loss, and ALUA states, are written by the kernel into directories that it

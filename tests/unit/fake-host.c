@@ -14,7 +14,8 @@
  *   disk N [SIZE]       appears, or appears again as a new instance        attach WWN, detach WWN   a guest comes, goes
  *   gone N              is removed                                         foreign WWN N            a target of somebody else's with disk N
  *   suspend N, resume N with I/O in flight: unlinking waits                fail CALL PATTERN ERRNO  the next such call fails (mkdir, write, …)
- *   journal             the mutating calls so far, and forgets them        quit */
+ *   node 0, node 1      /dev/vhost-scsi goes, comes                        quit
+ *   journal             the mutating calls so far, and forgets them */
 
 #define DISKS_MAX 1024U
 #define DISKS_DEFAULT 4U
@@ -35,10 +36,16 @@ struct Uevents {
 
 static Disk disks[DISKS_MAX];
 static uint64_t last_diskseq;
+static bool without_node;
 
 void fabric_done(Fabric *f) {
         free(f->version);
         *f = (Fabric) {};
+}
+
+const char *fabric_find_problem(const Fabric *f, const char **ret_why) {
+        *ret_why = "The node is not there: so it was said on standard input";
+        return without_node ? "no-node" : NULL;
 }
 
 static void disk_appear(unsigned n, uint64_t size) {
@@ -222,6 +229,11 @@ static int obey(Uevents *u, char *line) {
                 return -ERANGE;
         if (streq(word[0], "foreign"))
                 return foreign(word[1], n);
+
+        if (streq(word[0], "node")) {
+                without_node = n == 0;
+                return 0;
+        }
 
         if (streq(word[0], "disk"))
                 disk_appear(n, k == 3 ? strtoull(word[2], NULL, 10) : UINT64_C(1) << 20);

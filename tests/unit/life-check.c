@@ -4,7 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/strv.h"
-#include "bus/lun-view.h"
+#include "engine/lun-view.h"
 #include "fake-cfs.h"
 #include "life-check.h"
 

@@ -684,6 +684,59 @@ class Documents(BusTest):
             self.manager("ExportConfig", "sa{sv}", "native", {"target": Variant("s", WWN)})
 
 
+class Gate(BusTest):
+    """Before a guest is started."""
+
+    def check(self, wwn: str = WWN, **how) -> list[str]:
+        ready, problems = plain(self.manager("Check", "sa{sv}", wwn, {}, **how))
+        self.assertEqual(ready, not problems)
+        self.assertTrue(all(detail for _, detail in problems), problems)
+        return [code for code, _ in problems]
+
+    def test_check(self) -> None:
+        self.assertEqual(self.check(), ["missing"])
+        with self.refused("InvalidWwn"):
+            self.check("naa.zzz")
+        target = self.create()
+        self.assertEqual(self.check(WWN.upper().replace("NAA.", "0x")), [])
+        self.add_lun(target, "wwid=36000", number=1)
+        self.add_lun(target, "wwid=36009", number=2)
+        self.assertEqual(self.check(), ["lun-waiting"])
+        self.host.tell("disk 9")
+        wait_until("the LUN", lambda: self.check() == [])
+        self.host.tell("suspend 0")
+        self.assertEqual(self.check(), ["lun-degraded"])
+        self.host.tell("resume 0")
+        self.host.tell("node 0")
+        self.assertEqual(self.check(), ["no-node"])
+        self.host.tell("node 1")
+        self.assertEqual(self.check(), [])
+        self.host.tell(f"attach {WWN}")
+        wait_until("the guest is seen", lambda: self.check() == ["in-use"])
+        self.host.tell(f"detach {WWN}")
+        wait_until("the guest is gone", lambda: self.check() == [])
+
+    def test_check_of_others(self) -> None:
+        self.host.tell("foreign naa.5001405aabbccdd1 2")
+        self.manager("Rescan")
+        self.assertEqual(self.check("naa.5001405aabbccdd1"), [])
+        (self.host.dir / "state/targets/naa.5001405aabbccdd2.json").write_text("{")
+        self.assertEqual(self.host.stop(), 0)
+        self.host.start()
+        self.assertEqual(self.check("naa.5001405aabbccdd2"), ["corrupt"])
+
+    def test_check_while_it_comes_up(self) -> None:
+        target = self.create()
+        self.host.tell("fail write *enable* 5")
+        with self.refused("Kernel"):
+            self.add_lun(target, "wwid=36000")
+        self.add_lun(target, "wwid=36009")
+        self.host.tell("fail write *enable* 5")
+        self.host.tell("disk 9")
+        wait_until("the failure", lambda: self.check() == ["lun-failed"])
+        wait_until("the next try", lambda: self.check() == [])
+
+
 class Twice(dict):
     """A dictionary as only a hostile caller sends it."""
 

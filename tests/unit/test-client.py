@@ -309,6 +309,60 @@ class TestLook(Case):
         self.assertEqual(len(self.run_ctl('show', A).splitlines()), 3000 + 9)
 
 
+class TestReady(Case):
+    PROBLEMS = [['lun-waiting', 'LUN 3 waits for its disk'], ['no-node', 'There is no /dev/vhost-scsi']]
+
+    def changed(self):
+        self.mock.order(signal='PropertiesChanged', path=lun_path(A, 0), interface='org.freedesktop.DBus.Properties', signature='sa{sv}as',
+                        args=[LUN, {'State': ['s', 'online']}, []])
+
+    def test_ready(self):
+        self.mock.answer('Check', 'ba(ss)', True, [])
+        self.assertEqual(self.run_ctl('ready', '0x5001405AAAAAAAAA'), '')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Check', 'sa{sv}', ['0x5001405AAAAAAAAA', {}])
+        self.run_ctl('ready', 'web1')
+        self.assertEqual(self.last()['args'], [A, {}])
+        self.assertEqual(json.loads(self.run_ctl('ready', A, '--json=short', '--wait=5')), {'ready': True, 'problems': []})
+
+    def test_not_ready(self):
+        self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS)
+        out = self.run_ctl('ready', A, status=18)
+        self.assertEqual([line.split(None, 1) for line in out.splitlines()[1:]], self.PROBLEMS)
+        result = json.loads(self.run_ctl('ready', A, '--json=short', status=18))
+        self.assertEqual(result['problems'][1], {'code': 'no-node', 'detail': 'There is no /dev/vhost-scsi'})
+        self.run_ctl('ready', A, '--wait=soon', status=2)
+        self.mock.refuse('Check', ERROR + 'InvalidWwn')
+        self.run_ctl('ready', 'naa.1', status=7)
+
+    def test_waits_for_news(self):
+        """Asked once for each piece of news, and never else."""
+        self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS)
+        process = subprocess.Popen([VHSCSICTL, 'ready', A, '--wait=1min'], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.mock.wait_for_call('Check')
+        self.mock.answer('Check', 'ba(ss)', True, [])
+        # The client subscribed before it asked: no signal can be lost.
+        self.changed()
+        self.assertEqual(process.communicate(timeout=20), (b'', b''))
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(len([c for c in self.mock.calls if c['member'] == 'Check']), 2)
+
+    def test_time_is_up(self):
+        self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS)
+        begin = time.monotonic()
+        self.assertIn('lun-waiting', self.run_ctl('ready', A, '--wait=700ms', status=19))
+        self.assertGreaterEqual(time.monotonic() - begin, 0.7)
+        # The last question is that of the deadline.
+        self.assertEqual(len([c for c in self.mock.calls if c['member'] == 'Check']), 2)
+
+    def test_interrupted(self):
+        self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS)
+        process = subprocess.Popen([VHSCSICTL, 'ready', A, '--wait=1min'], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.mock.wait_for_call('Check')
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        self.assertIn(process.returncode, (130, -signal.SIGINT))
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
@@ -493,7 +547,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 18)
+        self.assertEqual(len(verbs), 19)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "bus/lun-view.h"
+#include "engine/lun-view.h"
 
 Device *lun_view_device(Engine *e, const Lun *l) {
         _cleanup_free_ char *text = NULL;

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <signal.h>
+
+#include "base/parse.h"
+#include "dbus/vhostscsi-names.h"
+#include "exit-status.h"
+#include "print.h"
+#include "progress.h"
+#include "verbs.h"
+#include "view.h"
+
+/* Waiting for a target: asked again when the daemon tells of a change, and never by the clock. */
+typedef struct Watch {
+        Client *client;
+        bool news;
+        bool over;              /* the time is up */
+        bool interrupted;
+} Watch;
+
+static int on_news(sd_bus_message *m _unused_, void *userdata, sd_bus_error *error _unused_) {
+        Watch *w = userdata;
+
+        w->news = true;
+        return 0;
+}
+
+static int on_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Watch *w = userdata;
+
+        w->over = true;
+        return 0;
+}
+
+static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+        Watch *w = userdata;
+
+        w->interrupted = true;
+        return 0;
+}
+
+/* All that can make a target ready. A daemon that leaves is asked again, which starts it. */
+static int watch_subscribe(Watch *w) {
+        static const char *const matches[] = {
+                "type='signal',sender='" VHOSTSCSI_BUS_NAME "',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
+                "type='signal',sender='" VHOSTSCSI_BUS_NAME "',interface='org.freedesktop.DBus.ObjectManager'",
+                "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',"
+                "arg0='" VHOSTSCSI_BUS_NAME "'",
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(matches); i++)
+                r = sd_bus_add_match(w->client->bus, NULL, matches[i], on_news, w);
+
+        return r;
+}
+
+/* Until there is news, the time is up or somebody has had enough. */
+static int watch_run(Watch *w, const char *detail) {
+        _cleanup_source_ sd_event_source *sigint = NULL, *sigterm = NULL;
+        Client *c = w->client;
+        Progress progress = {};
+        sigset_t signals, saved;
+        int r;
+
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &signals, &saved);
+
+        r = sd_event_add_signal(c->event, &sigint, SIGINT, on_signal, w);
+        if (r >= 0)
+                r = sd_event_add_signal(c->event, &sigterm, SIGTERM, on_signal, w);
+        if (r >= 0 && progress_is_possible()) {
+                r = progress_start(&progress, c->event, c->what);
+                progress_set_detail(&progress, detail);
+        }
+
+        while (r >= 0 && !w->news && !w->over && !w->interrupted)
+                r = sd_event_run(c->event, UINT64_MAX);
+
+        progress_stop(&progress);
+        sigint = sd_event_source_disable_unref(sigint);
+        sigterm = sd_event_source_disable_unref(sigterm);
+        (void) sigprocmask(SIG_SETMASK, &saved, NULL);
+        return r;
+}
+
+/* { "ready": …, "problems": [ { "code": …, "detail": … } ] }. Or status. */
+static int check(Client *c, const char *wwn, json_object **ret) {
+        _cleanup_json_ json_object *result = json_object_new_object(), *problems = json_object_new_array(), *raw = NULL;
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        int ready, r;
+
+        if (!result || !problems)
+                return -ENOMEM;
+
+        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "Check", &m);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_append(m, "sa{sv}", wwn, 0);
+        if (r < 0)
+                return r;
+        r = client_call(c, m, CALL_READ, &reply);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_read(reply, "b", &ready);
+        if (r >= 0)
+                r = value_read(reply, &raw);
+        if (r >= 0)
+                r = value_set(result, "ready", json_object_new_boolean(ready));
+
+        for (size_t i = 0; r >= 0 && i < value_length(raw); i++) {
+                json_object *pair = json_object_array_get_idx(raw, i), *problem = json_object_new_object();
+
+                if (!problem)
+                        return -ENOMEM;
+                r = value_append(problems, problem);
+                if (r >= 0)
+                        r = value_set_string(problem, "code", strempty(json_object_get_string(json_object_array_get_idx(pair, 0))));
+                if (r >= 0)
+                        r = value_set_string(problem, "detail", strempty(json_object_get_string(json_object_array_get_idx(pair, 1))));
+        }
+        if (r >= 0)
+                r = value_set(result, "problems", TAKE_PTR(problems));
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(result);
+        return 0;
+}
+
+static int print_problems(json_object *problems) {
+        static const Column columns[] = { { "PROBLEM", 0 }, { "DETAIL", COLUMN_SHRINKS } };
+        _cleanup_(table_freep) Table *table = table_new(columns, ELEMENTSOF(columns));
+
+        if (!table)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < value_length(problems); i++) {
+                json_object *p = json_object_array_get_idx(problems, i);
+
+                table_cell(table, value_string(p, "code"), COLOR_RED);
+                table_cell(table, value_string(p, "detail"), COLOR_NONE);
+        }
+
+        return table_print(table);
+}
+
+static int print_result(const Watch *w, json_object *result, const char *wwn) {
+        Client *c = w->client;
+        int r = 0;
+
+        if (c->arguments->json != JSON_OFF)
+                r = print_json(result, c->arguments->json);
+        else if (!value_boolean(result, "ready"))
+                r = print_problems(value_array(result, "problems"));
+        else if (print_is_terminal())
+                printf("A guest can be started on %s.\n", wwn);
+        if (r < 0 || value_boolean(result, "ready"))
+                return r;
+
+        fflush(stdout);
+        return client_refuse(c, w->over ? VHOSTSCSI_ERROR("TimedOut") : VHOSTSCSI_ERROR("NotReady"),
+                             w->over ? "still not ready for a guest" : "not ready for a guest");
+}
+
+/* A label stands for a target that is there; a WWN may be that of one to come. */
+static int name_target(Client *c, const char *name, char **ret_wwn) {
+        _cleanup_free_ char *path = NULL;
+        int64_t lun;
+        int r;
+
+        if (!string_is_utf8(name))
+                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
+        if (isempty(name) || wwn_is_meant(name)) {
+                *ret_wwn = strdup(name);
+                return *ret_wwn ? 0 : -ENOMEM;
+        }
+
+        r = client_find_target(c, name, &path);
+        return r != 0 ? r : path_parse(path, ret_wwn, &lun);
+}
+
+int verb_ready(Client *c, char **argv) {
+        _cleanup_source_ sd_event_source *deadline = NULL;
+        bool wait = c->arguments->given & OPTION_WAIT;
+        _cleanup_json_ json_object *result = NULL;
+        _cleanup_free_ char *wwn = NULL;
+        Watch w = { .client = c };
+        int r;
+
+        r = client_connect(c);
+        if (r == 0)
+                r = name_target(c, argv[1], &wwn);
+        if (r != 0)
+                return r;
+
+        /* Before the first question, so that no news falls between it and the waiting. */
+        if (wait) {
+                r = watch_subscribe(&w);
+                if (r >= 0)
+                        r = sd_event_add_time_relative(c->event, &deadline, CLOCK_MONOTONIC, c->arguments->wait, 0, on_deadline, &w);
+                if (r < 0)
+                        return client_explain(c, r);
+        }
+
+        for (;;) {
+                w.news = false;
+                json_object_put(TAKE_PTR(result));
+                r = check(c, wwn, &result);
+                if (r != 0)
+                        return r;
+                if (!wait || value_boolean(result, "ready") || w.over)
+                        return print_result(&w, result, wwn);
+
+                r = watch_run(&w, value_string(json_object_array_get_idx(value_array(result, "problems"), 0), "detail"));
+                if (r < 0)
+                        return client_explain(c, r);
+                if (w.interrupted)
+                        return EXIT_INTERRUPTED;
+        }
+}

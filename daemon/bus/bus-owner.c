@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/text.h"
+#include "bus/bus-error.h"
+#include "bus/bus-owner.h"
+#include "bus/options.h"
+#include "bus/probe.h"
+#include "dbus/vhostscsi-names.h"
+#include "engine/edit.h"
+#include "engine/ready.h"
+
+static int append_problems(sd_bus_message *reply, const ProblemList *l) {
+        int r;
+
+        r = sd_bus_message_append(reply, "b", l->n == 0);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(ss)");
+
+        for (size_t i = 0; r >= 0 && i < l->n; i++) {
+                _cleanup_free_ char *detail = NULL;
+
+                r = text_printable(l->problems[i].detail, &detail);
+                if (r >= 0)
+                        r = sd_bus_message_append(reply, "(ss)", l->problems[i].code, detail);
+        }
+
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* The name under which a target is known, or would be. */
+static int name_target(Engine *e, const char *wwn, Target **ret, const char **ret_name, char canonical[static WWN_SIZE], Refusal *refusal) {
+        int r;
+
+        r = edit_find_target(e, wwn, ret, refusal);
+        if (r == REFUSED && refusal->kind != REFUSAL_INVALID_WWN) {
+                refusal_done(refusal);
+                *ret = NULL;
+                r = wwn_parse(wwn, canonical);
+        }
+        if (r < 0)
+                return r;
+
+        *ret_name = *ret ? (*ret)->wwn : canonical;
+        return 0;
+}
+
+static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_(refusal_done) Refusal refusal = {};
+        char canonical[WWN_SIZE];
+        const char *wwn, *name;
+        Engine *e = userdata;
+        Target *t;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &wwn);
+        if (r >= 0)
+                r = options_read_none(m, error);
+        if (r < 0)
+                return r;
+
+        r = name_target(e, wwn, &t, &name, canonical, &refusal);
+        if (r < 0)
+                return bus_error_set(error, r, &refusal);
+        if (!probe_before_reading(e, m, t))
+                return 1;
+
+        r = ready_check(e, name, &problems);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = append_problems(reply, &problems);
+
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("s", wwn, "a{sv}", options), SD_BUS_RESULT("b", ready, "a(ss)", problems), method_check,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+
+        SD_BUS_VTABLE_END,
+};
+
+int bus_owner_add(sd_bus *bus, Engine *e) {
+        int r = sd_bus_add_object_vtable(bus, NULL, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, vtable, e);
+
+        return r < 0 ? r : 0;
+}
