@@ -142,11 +142,19 @@ class Host:
                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.daemon: subprocess.Popen | None = None
         try:
-            wait_until("the bus", lambda: os.path.exists(self.socket))
+            wait_until("the bus", self.listens)
             self.start()
         except BaseException:
             self.close()
             raise
+
+    def listens(self) -> bool:
+        """The socket is there a moment before anybody listens at it."""
+        try:
+            Bus(self.socket).close()
+        except OSError:
+            return False
+        return True
 
     def start(self) -> None:
         env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}"}
