@@ -287,7 +287,7 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
 
         n->revived = tombstone_clear(e, n->wwn);
         for (size_t i = 0; i < n->n_luns; i++) {
-                n->luns[i]->revived = tombstone_clear_source(e, n->luns[i]->backstore->source);
+                n->luns[i]->revived = tombstone_clear_source(e, n->luns[i]->backstore->source, NULL);
                 registry_mark_lun(&e->registry, n->luns[i]);
         }
         registry_mark_target(&e->registry, n);

@@ -448,7 +448,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
                 return r;
         }
 
-        l->revived = o->origin != LUN_UDEV && tombstone_clear_source(e, b->source);
+        l->revived = o->origin != LUN_UDEV && tombstone_clear_source(e, b->source, d);
         t->retry_at = 0;        /* a caller does not wait for the next try of what failed before */
         return 0;
 }

@@ -73,13 +73,14 @@ bool tombstone_clear(Engine *e, const char *name) {
         return r > 0;
 }
 
-bool tombstone_clear_source(Engine *e, const char *source) {
+bool tombstone_clear_source(Engine *e, const char *source, const Device *d) {
         bool cleared = tombstone_clear(e, source);
-        Device *d = NULL;
+        Device *found = NULL;
 
-        if (inventory_resolve(e->inventory, source, &d) >= 0)
-                for (char **k = d->keys; k && *k; k++)
-                        cleared = tombstone_clear(e, *k) || cleared;
+        if (!d && inventory_resolve(e->inventory, source, &found) >= 0)
+                d = found;
+        for (char **k = d ? d->keys : NULL; k && *k; k++)
+                cleared = tombstone_clear(e, *k) || cleared;
 
         return cleared;
 }

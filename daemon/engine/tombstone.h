@@ -14,7 +14,8 @@ int tombstone_set_target(Engine *e, const Target *t, Refusal *refusal);        /
 
 /* After an addition by hand was stored. Returns whether there was one. */
 bool tombstone_clear(Engine *e, const char *name);
-bool tombstone_clear_source(Engine *e, const char *source);    /* by any name of its device */
+/* By any name of its device; NULL: of the one that the source leads to. A disk without its map is found by a path, which it does not lead to. */
+bool tombstone_clear_source(Engine *e, const char *source, const Device *d);
 
 /* The addition failed and was taken back. */
 void tombstone_restore(Engine *e, const char *name);

@@ -292,6 +292,11 @@ static bool backstore_is_stale(const LunWant *want, const LunSeen *seen) {
         return diskseq != want->diskseq || devnum != want->devnum;
 }
 
+/* Half-made, and nothing to stand on any more: no guest has seen it, and an open device would be kept from everybody else. */
+static bool lun_is_leftover(const LunWant *want, const LunSeen *seen) {
+        return !want->usable && !seen->link;
+}
+
 int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
         _cleanup_free_ char *place = NULL;
         LunSeen after = *seen;
@@ -307,7 +312,7 @@ int plan_lun(const LunWant *want, const LunSeen *seen, Plan *p) {
                              (seen->hba_others && !seen->backstore_dir)))
                 return -EADDRINUSE;
 
-        if (!want->wanted || (want->gone && seen->enabled) || backstore_is_stale(want, seen)) {
+        if (!want->wanted || (want->gone && seen->enabled) || backstore_is_stale(want, seen) || lun_is_leftover(want, seen)) {
                 r = plan_lun_down(want, seen, p);
                 /* What is there when the steps above are done. */
                 after = (LunSeen) {

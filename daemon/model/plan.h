@@ -64,7 +64,7 @@ typedef struct LunWant {
         bool readonly;
         char *const *attributes;        /* "name=value" */
 
-        /* The device. usable: it may be brought up on it now. gone: the instance that is open was removed. */
+        /* The device. usable: it may be brought up on it now; if not, what is half-made and not linked goes. gone: the instance that is open was removed. */
         bool usable, gone;
         bool file;              /* a regular file: the backstore is of fileio */
         uint64_t size;          /* of a file, bytes */

@@ -228,13 +228,17 @@ static unsigned shared_refusals(const char *source, const AddCall *call, unsigne
         return why | (why ? *ret_either & ~ORACLE_EITHER : 0);
 }
 
-/* The same disk under another of its names is the same disk, and goes by the name that a LUN has for it. */
+/* The same disk under another of its names is the same disk, and goes by the name that a LUN has for it: its best one, even where that does
+ * not lead here (a path has the disk's), before those that do. */
 static void known_name(unsigned m, char ret[static WORLD_TEXT]) {
         Keys k;
 
         disk_keys(world.view + m, m, &k);
         memcpy(ret, k.text[0], WORLD_TEXT);
-        for (unsigned i = 0; i < k.n; i++)
+        if (oracle_lun_on(ret))
+                return;
+
+        for (unsigned i = 1; i < k.n; i++)
                 if (oracle_lun_on(k.text[i]) && oracle_resolve(k.text[i]) == m) {
                         memcpy(ret, k.text[i], WORLD_TEXT);
                         return;
