@@ -237,7 +237,7 @@ static void send_report(const PassReport *report, void *userdata) {
                         _exit(EXIT_FAILURE);    /* nobody listens: the daemon is gone */
 }
 
-/* Nothing more will come for these. */
+/* Nothing more will come for these. What was made for them is there, as far as we know: the next pass looks, even without a device. */
 static void release_luns(Worker *w) {
         Target *t = w->target;
 
@@ -248,6 +248,7 @@ static void release_luns(Worker *w) {
                         continue;
 
                 l->worker = NULL;
+                l->present = l->backstore->present = true;
                 registry_mark_lun(&w->engine->registry, l);
         }
 }

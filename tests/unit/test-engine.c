@@ -512,6 +512,55 @@ static void test_die_restore(void) {
         die_at_every_step(NULL, want_restore, 32 * 10, 1);
 }
 
+static bool pass_died(Fixture *f) {
+        Target *t = registry_target(&f->engine.registry, WWN_A);
+
+        return f->engine.n_passes == 0 && t->retry_at > 0;
+}
+
+/* A pass dies, and the disks are of no use when the next one comes: what no guest has seen keeps them from nobody, and what is linked stays. */
+static void lose_the_disks(unsigned k, bool restart) {
+        _cleanup_(strv_freep) char **core = NULL;
+        size_t linked = 0, open = 0;
+        Fixture f = {};
+        Target *t;
+
+        fixture_init(&f);
+        want_add(&f);
+        fixture_run(&f);
+        fake_die_after(k, FAKE_DEATH_KILL);
+        for (unsigned n = 1; n <= 2; n++)
+                fixture_add_device(&f, n, 10 + n);
+        g_assert_true(fixture_run_until(&f, pass_died));
+        fake_revive();
+        if (restart)
+                fixture_restart(&f);
+        for (unsigned n = 1; n <= 2; n++)
+                change_device(&f, n, 0, false, NULL);
+
+        t = registry_target(&f.engine.registry, WWN_A);
+        t->retry_at = t->retry_at > 0;
+        queue_retry_by(&f.engine, 1);
+        fixture_run(&f);
+
+        core = fake_children("core");
+        for (size_t i = 0; i < t->n_luns; i++) {
+                g_assert_true(t->luns[i]->present == t->luns[i]->linked);
+                linked += t->luns[i]->linked;
+                open += fake_block_is_open(makedev(250, i + 1));
+        }
+        g_assert_cmpuint(open, ==, linked);
+        g_assert_cmpuint(strv_length(core), ==, linked);
+        fixture_done(&f);
+}
+
+static void test_die_and_lose_the_disks(void) {
+        for (unsigned k = 0; k < 18; k++) {
+                lose_the_disks(k, false);
+                lose_the_disks(k, true);
+        }
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -529,6 +578,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/engine/die/remove", test_die_remove);
         g_test_add_func("/engine/die/destroy", test_die_destroy);
         g_test_add_func("/engine/die/restore-32", test_die_restore);
+        g_test_add_func("/engine/die/lose-the-disks", test_die_and_lose_the_disks);
 
         return g_test_run();
 }
