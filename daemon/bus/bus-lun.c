@@ -16,14 +16,31 @@ static Engine *engine_of(sd_bus *bus) {
         return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
 }
 
+/* sd-bus has the object found anew for each question about it, and for each signal, and then asks for its properties in one go: one view of it
+ * answers for all of them. One process, one bus, as in polkit.c. */
+static struct {
+        const Lun *lun;         /* whom the view is of; NULL: nobody has looked since find() */
+        LunView view;
+} viewed;
+
 static int find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error) {
         Lun *l = object_path_find_lun(userdata, path);
 
+        viewed.lun = NULL;
         if (!l)
                 return 0;
 
         *ret_found = l;
         return 1;
+}
+
+static const LunView *view(sd_bus *bus, const Lun *l) {
+        if (viewed.lun != l) {
+                lun_view_make(engine_of(bus), l, &viewed.view);
+                viewed.lun = l;
+        }
+
+        return &viewed.view;
 }
 
 int bus_lun_append_error(sd_bus_message *reply, const char *code, const char *text) {
@@ -41,28 +58,26 @@ static int get_source(sd_bus *bus, const char *path, const char *interface, cons
                       sd_bus_error *error) {
         const Lun *l = userdata;
 
-        return sd_bus_message_append(reply, "s", strempty(l->backstore->source));
+        return sd_bus_message_append_basic(reply, 's', strempty(l->backstore->source));
 }
 
 /* What needs a look at the device, by the property's name. */
 static int get_view(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
                     sd_bus_error *error) {
-        LunView v;
-
-        lun_view_make(engine_of(bus), userdata, &v);
+        const LunView *v = view(bus, userdata);
 
         if (streq(property, "Device"))
-                return sd_bus_message_append(reply, "s", text_for_bus(v.device));
+                return sd_bus_message_append_basic(reply, 's', text_for_bus(v->device));
         if (streq(property, "State"))
-                return sd_bus_message_append(reply, "s", lun_state_to_string(v.state));
+                return sd_bus_message_append_basic(reply, 's', lun_state_to_string(v->state));
         if (streq(property, "Health"))
-                return sd_bus_message_append(reply, "s", device_health_to_string(v.health));
+                return sd_bus_message_append_basic(reply, 's', device_health_to_string(v->health));
         if (streq(property, "Size"))
-                return sd_bus_message_append(reply, "t", v.size);
+                return sd_bus_message_append(reply, "t", v->size);
         if (streq(property, "BlockSize"))
-                return sd_bus_message_append(reply, "u", v.block_size);
+                return sd_bus_message_append(reply, "u", v->block_size);
 
-        return sd_bus_message_append(reply, "s", text_for_bus(v.place));
+        return sd_bus_message_append_basic(reply, 's', text_for_bus(v->place));
 }
 
 static int get_read_only(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -76,7 +91,7 @@ static int get_unit_serial(sd_bus *bus, const char *path, const char *interface,
                            void *userdata, sd_bus_error *error) {
         const Lun *l = userdata;
 
-        return sd_bus_message_append(reply, "s", text_for_bus(l->backstore->serial));
+        return sd_bus_message_append_basic(reply, 's', text_for_bus(l->backstore->serial));
 }
 
 static int get_guest_wwid(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -91,14 +106,14 @@ static int get_guest_wwid(sd_bus *bus, const char *path, const char *interface, 
                         return r;
         }
 
-        return sd_bus_message_append(reply, "s", strempty(wwid));
+        return sd_bus_message_append_basic(reply, 's', strempty(wwid));
 }
 
 static int get_origin(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
                       sd_bus_error *error) {
         const Lun *l = userdata;
 
-        return sd_bus_message_append(reply, "s", lun_origin_to_string(l->origin));
+        return sd_bus_message_append_basic(reply, 's', lun_origin_to_string(l->origin));
 }
 
 static int get_attributes(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,

@@ -34,7 +34,12 @@ int object_path_lun(const char *wwn, uint32_t number, char **ret) {
 
 Target *object_path_find_target(Engine *e, const char *path) {
         _cleanup_free_ char *wwn = NULL, *canonical = NULL;
+        const char *label = startswith(path, VHOSTSCSI_TARGET_PREFIX "/");
         Target *t;
+
+        /* sd-bus asks for every LUN whether it is a target. */
+        if (!label || strchr(label, '/'))
+                return NULL;
 
         if (sd_bus_path_decode(path, VHOSTSCSI_TARGET_PREFIX, &wwn) <= 0)
                 return NULL;

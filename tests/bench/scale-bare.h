@@ -4,9 +4,9 @@
 #include <systemd/sd-bus.h>
 
 /* The least that a service of sd-bus can do for as many objects with the same properties: everything is in a table. What GetManagedObjects of
- * the daemon is compared with. Its reply is a little smaller, for there are no targets in it. */
+ * the daemon is compared with. */
 
 #define BARE_PATH "/bare"
 
-int bare_add(sd_bus *bus, unsigned n);
+int bare_add(sd_bus *bus, unsigned n, unsigned n_targets);
 void bare_done(void);

@@ -23,6 +23,7 @@
 #define ADDED 32U
 static unsigned paths = 4;
 #define SAMPLES_MAX 24U
+#define ROUNDS 5U
 
 typedef struct Sample {
         char name[32];
@@ -36,6 +37,7 @@ typedef struct Result {
         unsigned wakeups;       /* while nothing happens */
         double heap, anonymous; /* bytes */
         double bare;            /* bytes before there was anything */
+        double objects;         /* GetManagedObjects, ours to a bare one's */
         Sample samples[SAMPLES_MAX];
 } Result;
 
@@ -181,6 +183,31 @@ static void settle(const char *name) {
         end(name, 1);
 }
 
+/* In turns, and the least of each: who else has the processor disturbs one as much as the other. */
+static void ask_objects(unsigned n_luns, unsigned n_targets) {
+        Sample *ours = &result.samples[result.n_samples], *bare = ours + 1;
+        double least[2] = {};
+
+        g_assert_cmpint(bare_add(host.bus, n_luns, n_targets), >=, 0);
+        for (unsigned i = 0; i < (only ? 100 : ROUNDS); i++) {
+                begin();
+                host_ask(&host, HOST_ASK_OBJECTS);
+                end("GetManagedObjects", 1);
+                least[0] = i == 0 ? ours->usec : MIN(least[0], ours->usec);
+                begin();
+                host_ask(&host, HOST_ASK_BARE);
+                end("the same of a bare one", 1);
+                least[1] = i == 0 ? bare->usec : MIN(least[1], bare->usec);
+                result.n_samples -= 2;
+        }
+        bare_done();
+
+        ours->usec = least[0];
+        bare->usec = least[1];
+        result.n_samples += 2;
+        result.objects = least[0] / least[1];
+}
+
 static void measure(unsigned n_luns, unsigned n_targets) {
         Engine *e = &host.fixture.engine;
 
@@ -240,19 +267,8 @@ static void measure(unsigned n_luns, unsigned n_targets) {
                 remove_again();
                 result.n_samples -= only ? 2 : 0;
         }
-        for (unsigned i = 0; wanted("objects") && i < (only ? 100 : 1); i++) {
-                begin();
-                host_ask(&host, HOST_ASK_OBJECTS);
-                end("GetManagedObjects", 1);
-                result.n_samples -= only ? 1 : 0;
-        }
-        if (wanted("objects")) {
-                g_assert_cmpint(bare_add(host.bus, n_luns), >=, 0);
-                begin();
-                host_ask(&host, HOST_ASK_BARE);
-                end("the same of a bare one", 1);
-                bare_done();
-        }
+        if (wanted("objects"))
+                ask_objects(n_luns, n_targets);
         for (unsigned i = 0; wanted("list") && i < (only ? 100 : 1); i++) {
                 begin();
                 host_ask(&host, HOST_ASK_DEVICES);
@@ -284,6 +300,9 @@ static void print(const Result *r, const Result *before, unsigned n_targets) {
                         printf("   x %.2f", each / (before->samples[i].usec / before->samples[i].n));
                 putchar('\n');
         }
+        if (r->objects > 0)
+                printf("  %s  GetManagedObjects is %.2f x a bare service's of the same objects (to reach: at most 1.50)\n",
+                       r->objects <= 1.5 ? "reached" : "MISSED ", r->objects);
         fflush(stdout);
 }
 
