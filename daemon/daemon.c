@@ -121,6 +121,13 @@ static int start_devices(Engine *e) {
                 return log_error_errno(r, "Cannot watch the mount table");
         files_look(e);
 
+        /* Before the first look, so that nobody comes in between. */
+        if (fabric_is_bundled(&e->fabric)) {
+                r = guests_new(e->event, hotplug_on_guest, e, &e->guests);
+                if (r < 0)
+                        return log_error_errno(r, "Cannot listen to the fabric's node");
+        }
+
         return 0;
 }
 
@@ -253,6 +260,7 @@ void daemon_done(Daemon *d) {
         strv_free(e->survey_closely);
         drift_free(e->drift);
         files_free(e->files);
+        guests_free(e->guests);
         uevents_free(e->uevents);
         registry_done(&e->registry);
         inventory_free(e->inventory);

@@ -100,15 +100,17 @@ class Source:
 
     def vtable(self, file: str, text: str) -> Interface:
         result = Interface()
-        for name, kind, flags in PROPERTY.findall(text):
-            result.properties[name] = (kind, FLAGS[flags.strip()])
-        for name, given, returned, handler, flags in METHOD.findall(text):
+        properties, methods = PROPERTY.findall(text), METHOD.findall(text)
+        for name, kind, flags in properties:
+            # Of two tables of which one is chosen at run time, the first is what the XML says.
+            result.properties.setdefault(name, (kind, FLAGS[flags.strip()]))
+        for name, given, returned, handler, flags in methods:
             result.methods[name] = (arguments(given), arguments(returned))
             result.handlers[name] = f"{file}:{handler}"
             if flags.strip() != "SD_BUS_VTABLE_UNPRIVILEGED":
                 self.wrong.append(f"{file}: {name}: polkit decides, not sd-bus: SD_BUS_VTABLE_UNPRIVILEGED is missing")
         macros = text.count("SD_BUS_PROPERTY(") + text.count("SD_BUS_METHOD_WITH_ARGS(")
-        if macros != len(result.properties) + len(result.methods):
+        if macros != len(properties) + len(methods):
             self.wrong.append(f"{file}: a member that this check cannot read")
         return result
 

@@ -247,8 +247,6 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("ManagedBy", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PortalGroup", "u", get_portal_group, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Nexus", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        /* Asked for when it is read; a guest that comes or goes tells nobody. */
-        SD_BUS_PROPERTY("Endpoint", "s", get_text, 0, 0),
         SD_BUS_PROPERTY("Owners", "as", get_owners, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Luns", "ao", get_luns, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LastError", "(ss)", get_last_error, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -264,10 +262,26 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
+/* With vhost_scsi a guest that comes or goes tells nobody: asked for when it is read. */
+static const sd_bus_vtable vtable_endpoint_asked[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Endpoint", "s", get_text, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable vtable_endpoint_told[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Endpoint", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};
+
 int bus_target_add(sd_bus *bus, Engine *e) {
         int r;
 
         r = sd_bus_add_fallback_vtable(bus, NULL, VHOSTSCSI_TARGET_PREFIX, VHOSTSCSI_TARGET_INTERFACE, vtable, find, e);
+        if (r >= 0)
+                r = sd_bus_add_fallback_vtable(bus, NULL, VHOSTSCSI_TARGET_PREFIX, VHOSTSCSI_TARGET_INTERFACE,
+                                               fabric_is_bundled(&e->fabric) ? vtable_endpoint_told : vtable_endpoint_asked, find, e);
         if (r >= 0)
                 r = sd_bus_add_node_enumerator(bus, NULL, VHOSTSCSI_TARGET_PREFIX, object_path_enumerate, e);
         if (r >= 0)

@@ -8,9 +8,9 @@
 /* Readers share an answer for so long: everybody may read, and each question forks a pass. */
 #define FRESH_USEC UINT64_C(100000)
 
-/* Without a LUN there is nothing to ask by (facts 1.3), and what is foreign is not touched. */
-static bool can_ask(const Target *t) {
-        return !t->foreign && t->n_luns > 0;
+/* Without a LUN there is nothing to ask vhost_scsi by (facts 1.3), and what is foreign is not touched. */
+static bool can_ask(const Engine *e, const Target *t) {
+        return !t->foreign && (t->n_luns > 0 || fabric_is_bundled(&e->fabric));
 }
 
 static int hold(Engine *e, sd_bus_message *m, Target *t, uint64_t timeout) {
@@ -35,7 +35,7 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
         if (r <= 0)
                 return r;
 
-        return o->force || !can_ask(t) ? 1 : hold(e, m, t, o->timeout);
+        return o->force || !can_ask(e, t) ? 1 : hold(e, m, t, o->timeout);
 }
 
 /* Until the survey that was asked for is over. */
@@ -80,9 +80,10 @@ int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
 }
 
 bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t) {
-        if (request_take_probed(e, m) || !t || !can_ask(t))
+        if (request_take_probed(e, m) || !t || !can_ask(e, t))
                 return true;
-        if (t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
+        /* With news of a guest, no answer is fresh. */
+        if (!t->probe && t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
                 return true;
 
         /* Rather an old answer than none. */

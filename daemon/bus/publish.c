@@ -172,6 +172,9 @@ static void publish_target(Publisher *p, Target *t) {
                 names_add(&names, "PortalGroup");
         if (told->luns != t->membership)
                 names_add(&names, "Luns");
+        /* With vhost_scsi nobody can know of it in time, and nobody is told. */
+        if (told->endpoint != t->endpoint && fabric_is_bundled(&p->engine->fabric))
+                names_add(&names, "Endpoint");
         told->foreign = t->foreign;
         told->state = state;
         told->endpoint = t->endpoint;

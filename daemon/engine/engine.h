@@ -6,6 +6,7 @@
 
 #include "kernel/bringup.h"
 #include "kernel/cfs.h"
+#include "kernel/guests.h"
 #include "kernel/uevents.h"
 #include "model/inventory.h"
 #include "model/registry.h"
@@ -26,6 +27,7 @@ typedef struct Engine {
         Cfs *cfs;
         Uevents *uevents;       /* NULL in unit tests */
         Fabric fabric;
+        Guests *guests;         /* NULL with vhost_scsi, which does not tell of them */
 
         List workers;           /* Worker.link */
         unsigned n_passes;      /* running, without those that hang */

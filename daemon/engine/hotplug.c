@@ -283,3 +283,40 @@ int hotplug_on_lost(void *userdata) {
 
         return 0;
 }
+
+/* ---- guests ---- */
+
+/* What waited for a guest to go need not wait for its time. */
+static void look_for_guest(Engine *e, Target *t) {
+        registry_mark_probe(&e->registry, t);
+
+        for (size_t i = 0; i < t->n_luns; i++) {
+                Lun *l = t->luns[i];
+
+                if (l->wanted || l->retry_at == 0)
+                        continue;
+                l->retry_at = 0;
+                registry_mark_lun(&e->registry, l);
+        }
+
+        if (!t->wanted && t->retry_at != 0) {
+                t->retry_at = 0;
+                registry_mark_target(&e->registry, t);
+        }
+}
+
+void hotplug_on_guest(const char *wwn, void *userdata) {
+        Engine *e = userdata;
+        Target *t;
+
+        if (wwn) {
+                t = registry_target(&e->registry, wwn);
+                if (t && !t->foreign)
+                        look_for_guest(e, t);
+                return;
+        }
+
+        REGISTRY_FOREACH(&e->registry, t)
+                if (!t->foreign)
+                        look_for_guest(e, t);
+}

@@ -10,6 +10,9 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata);
 int hotplug_on_lost(void *userdata);
 bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata);
 
+/* For guests_new(). */
+void hotplug_on_guest(const char *wwn, void *userdata);
+
 /* Before anything looks at devices in general, not at one that a LUN names: those have been read. */
 void hotplug_flush(Engine *e);
 

@@ -380,6 +380,9 @@ int worker_start_pass(Engine *e, Target *t) {
                 return 0;
         }
 
+        /* Endpoint is news then: it is known from the first look on, and by guests_new() after it. */
+        job.probe = job.probe || (job.look_at_target && fabric_is_bundled(&e->fabric));
+
         r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? negative_errno() : 0;
         if (r >= 0) {
                 w->fd = fds[0];

@@ -284,10 +284,32 @@ int lio_perform(Cfs *c, const Step *s) {
         return -EINVAL;
 }
 
+/* 1 or 0; -ENOENT: the module does not say, or there is no portal group. */
+static int read_attached(Cfs *c, const char *wwn) {
+        _cleanup_free_ char *text = NULL;
+        char path[512];
+        int r;
+
+        snprintf(path, sizeof path, "vhost/%s/tpgt_1/status", wwn);
+        r = cfs_read(c, path, &text);
+        if (r < 0)
+                return r;
+
+        /* The first line of all, vhscsi(4). */
+        if (startswith(text, "attached "))
+                return text[strlen("attached ")] != '0';
+
+        return -EBADMSG;
+}
+
 int lio_probe_attached(Cfs *c, const char *wwn) {
         _cleanup_(strv_freep) char **luns = NULL;
         char path[512];
         int r;
+
+        r = read_attached(c, wwn);
+        if (r != -ENOENT)
+                return r;
 
         snprintf(path, sizeof path, "vhost/%s/tpgt_1/lun", wwn);
         r = cfs_list(c, path, true, false, &luns);

@@ -15,6 +15,6 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret);
  * opened is not the instance in the step's mark. */
 int lio_perform(Cfs *c, const Step *s);
 
-/* Is a guest's driver running on portal group 1? 1, 0, or -ENODATA if there is no LUN directory: then the probe, an rmdir that the kernel
- * must refuse (facts 1.3), would succeed. Only for whoever alone changes the target at that time. */
+/* Is a guest's driver running on portal group 1? 1 or 0, as vhscsi(4) says it. With vhost_scsi, -ENODATA if there is no LUN directory: then
+ * the probe, an rmdir that the kernel must refuse (facts 1.3), would succeed. Only for whoever alone changes the target at that time. */
 int lio_probe_attached(Cfs *c, const char *wwn);

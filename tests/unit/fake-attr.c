@@ -334,8 +334,23 @@ static int make_lun(Node *parent, const char *name, Node *n) {
 
 static const NodeType node_type_luns = { .make = make_lun };
 
-const NodeType node_type_tpg = {
-        .attributes = (const Attribute[]) { { "nexus", .show = show_nexus, .store = store_nexus }, {} },
+/* vhscsi(4) says who is attached, and counts. */
+static int show_status(const Node *n, const Attribute *a, const char *value, char page[static PAGE]) {
+        snprintf(page, PAGE, n->tpg.attached ? "attached 1\npid 4711\ncomm qemu-system-x86" : "attached 0");
+        return 0;
+}
+
+static const Attribute tpg_attributes[] = { { "nexus", .show = show_nexus, .store = store_nexus }, {} };
+
+static const Attribute tpg_attributes_bundled[] = {
+        { "nexus", .show = show_nexus, .store = store_nexus },
+        { "status", .show = show_status },
+        { "stats", .initial = "requests 0\nread-bytes 0\nwritten-bytes 0\nerrors 0\nkicks 0\nsignals 0\nin-flight 0" },
+        {},
+};
+
+NodeType node_type_tpg = {
+        .attributes = tpg_attributes,
         .groups = (const DefaultGroup[]) {
                 { "acls", &node_type_unmakeable },
                 { "attrib", &node_type_tpg_attrib },
@@ -346,6 +361,10 @@ const NodeType node_type_tpg = {
                 {},
         },
 };
+
+void lio_set_bundled(bool bundled) {
+        node_type_tpg.attributes = bundled ? tpg_attributes_bundled : tpg_attributes;
+}
 
 static const Node *lun_backstore(const Node *n) {
         for (const Node *c = node_up(n, &node_type_lun)->child; c; c = c->next)

@@ -18,6 +18,7 @@
 /* An empty LIO with the fabric's module loaded and its directory made. Nobody may be inside a call, but for those that hang. */
 void fake_reset(void);
 void fake_set_fabric_loaded(bool loaded);       /* false: mkdir of vhost is EINVAL */
+void fake_set_bundled(void);                    /* the module is vhscsi: before there are children, or portal groups */
 
 /* --- block devices --- */
 

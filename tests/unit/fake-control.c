@@ -80,6 +80,12 @@ void fake_set_fabric_loaded(bool loaded) {
         fake_unlock();
 }
 
+void fake_set_bundled(void) {
+        fake_lock();
+        lio_set_bundled(true);
+        fake_unlock();
+}
+
 /* --- block devices --- */
 
 static void block_remove(dev_t devnum) {

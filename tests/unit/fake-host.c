@@ -5,9 +5,10 @@
 #include "base/strv.h"
 #include "fake-cfs.h"
 #include "kernel/bringup.h"
+#include "kernel/guests.h"
 #include "kernel/uevents.h"
 
-/* Stands for kernel/bringup.c and kernel/uevents.c in vhscsid-fake: the whole daemon on a host that is made up, for test-bus.py and for
+/* Stands for kernel/bringup.c, kernel/guests.c and kernel/uevents.c in vhscsid-fake: the whole daemon on a host that is made up, for test-bus.py and for
  * people with a debugger. The host has disks /dev/fake0 … (wwid=36000, …) and obeys lines on standard input, each answered with "ok" or
  * "error: …" on standard output:
  *
@@ -34,7 +35,13 @@ struct Uevents {
         void *userdata;
 };
 
+struct Guests {
+        guests_news_t on_news;
+        void *userdata;
+};
+
 static Disk disks[DISKS_MAX];
+static Guests *guests;          /* NULL: nobody wants to know, or can */
 static uint64_t last_diskseq;
 static bool without_node;
 
@@ -67,6 +74,10 @@ int bringup(Fabric *ret_fabric, int *ret_fd, const char **ret_step) {
                 disk_appear(n, UINT64_C(1) << 20);
 
         *ret_fabric = (Fabric) { .module = "vhost_scsi", .origin = "in-tree", .version = version };
+        if (streq_ptr(getenv("VHSCSID_FAKE_FABRIC"), "bundled")) {
+                fake_set_bundled();
+                *ret_fabric = (Fabric) { .module = "vhscsi", .origin = "bundled", .version = version };
+        }
         *ret_fd = 0;
         return 0;
 }
@@ -128,6 +139,30 @@ static int lio(int (*call)(const char *), const char *wwn) {
 
         snprintf(path, sizeof path, "vhost/%s/tpgt_1", wwn);
         return call(path);
+}
+
+static int guest(int (*call)(const char *), const char *wwn) {
+        int r = lio(call, wwn);
+
+        if (r >= 0 && guests)
+                guests->on_news(wwn, guests->userdata);
+        return r;
+}
+
+int guests_new(sd_event *event, guests_news_t on_news, void *userdata, Guests **ret) {
+        guests = calloc(1, sizeof *guests);
+        if (!guests)
+                return -ENOMEM;
+
+        *guests = (Guests) { .on_news = on_news, .userdata = userdata };
+        *ret = guests;
+        return 0;
+}
+
+Guests *guests_free(Guests *g) {
+        guests = NULL;
+        free(g);
+        return NULL;
 }
 
 /* value NULL: makes a directory, which may be there. */
@@ -218,9 +253,9 @@ static int obey(Uevents *u, char *line) {
         if (k < 2)
                 return -EINVAL;
         if (streq(word[0], "attach"))
-                return lio(fake_attach, word[1]);
+                return guest(fake_attach, word[1]);
         if (streq(word[0], "detach"))
-                return lio(fake_detach, word[1]);
+                return guest(fake_detach, word[1]);
         if (streq(word[0], "fail"))
                 return k == 4 ? fail(word[1], word[2], atoi(word[3])) : -EINVAL;
 

@@ -303,6 +303,7 @@ int lio_store(Node *n, int attribute, const char *text) {
 void lio_init(void) {
         lio = fake_alloc(sizeof *lio);
         lio->fabric_loaded = true;
+        lio_set_bundled(false);
         lio->last_hba = 0;      /* 0 is the virtual LUN 0's */
         lio->root = node_new("");
         lio->root->type = &node_type_root;

@@ -69,7 +69,8 @@ struct Node {
         };
 };
 
-extern const NodeType node_type_root, node_type_backstore, node_type_tpg, node_type_lun, node_type_link;
+extern const NodeType node_type_root, node_type_backstore, node_type_lun, node_type_link;
+extern NodeType node_type_tpg;      /* whose attributes depend on the module */
 
 typedef struct Lio {
         Node *root;
@@ -83,7 +84,7 @@ typedef struct Lio {
 extern Lio *lio;                /* in the arena */
 
 void lio_init(void);
-
+void lio_set_bundled(bool bundled);     /* while there is no portal group */
 
 /* Follows links in the middle of the path, and at its end only if asked to. ret_attribute: an attribute's index, -1 for a node itself. */
 int lio_walk(const char *path, bool follow, Node **ret, int *ret_attribute);

@@ -129,9 +129,10 @@ class Polkit(Bus):
 
 
 class Host:
-    """A bus and a daemon on it."""
+    """A bus and a daemon on it. fabric: in-tree (vhost_scsi) or bundled (vhscsi)."""
 
-    def __init__(self) -> None:
+    def __init__(self, fabric: str = "in-tree") -> None:
+        self.fabric = fabric
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vhscsid-bus-"))
         self.dir.chmod(0o755)
         self.socket = str(self.dir / "bus")
@@ -157,7 +158,7 @@ class Host:
         return True
 
     def start(self) -> None:
-        env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}"}
+        env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}", "VHSCSID_FAKE_FABRIC": self.fabric}
         env.pop("NOTIFY_SOCKET", None)
         self.daemon = subprocess.Popen([FAKE, f"--state-dir={self.dir}/state"], env=env, text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
@@ -227,8 +228,10 @@ def target_path(wwn: str) -> str:
 
 
 class BusTest(unittest.TestCase):
+    FABRIC = "in-tree"
+
     def setUp(self) -> None:
-        self.host = Host()
+        self.host = Host(self.FABRIC)
         self.addCleanup(self.host.close)
         self.bus = Bus(self.host.socket)
         self.addCleanup(self.bus.close)
@@ -836,6 +839,67 @@ class Signals(BusTest):
         signals = self.bus.drain()
         self.assertEqual(len([s for s in signals if s.member == "InterfacesAdded"]), 60)
         self.assertEqual(len(self.get(target, TARGET, "Luns")), 60)
+
+
+class Bundled(BusTest):
+    """With vhscsi, which tells of guests that come and go."""
+    FABRIC = "bundled"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bus.match(f"type='signal',sender='{NAME}',interface='{PROPERTIES}'")
+
+    def told(self, target: str) -> str:
+        """The next Endpoint that is told."""
+        def news() -> list:
+            return [plain(s.args[1])["Endpoint"] for s in self.bus.drain(0.05) if s.path == target and "Endpoint" in s.args[1]]
+        return wait_until("news of the endpoint", news)[-1]
+
+    def test_endpoint(self) -> None:
+        self.assertEqual(self.get(PATH, MANAGER, "Fabric"), {"module": "vhscsi", "version": "0", "origin": "bundled"})
+        target = self.create()
+        # No LUN is needed to ask by.
+        self.assertEqual(self.objects()[target][TARGET]["Endpoint"], "idle")
+        lun = self.add_lun(target, "wwid=36000")
+        self.bus.drain()
+        self.host.tell(f"attach {WWN}")
+        self.assertEqual(self.told(target), "attached")
+        self.assertEqual(self.objects()[target][TARGET]["Endpoint"], "attached")
+        with self.unchanged():
+            with self.refused("InUse", saying=WWN):
+                self.call(lun, LUN, "Remove", "a{sv}", {})
+            self.assertEqual([line for line in self.host.tell("journal") if line.startswith("rmdir")], [])
+        self.host.tell(f"detach {WWN}")
+        self.assertEqual(self.told(target), "idle")
+
+    def test_endpoint_after_start(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000")
+        self.assertEqual(self.host.stop(), 0, self.host.logged())
+        self.host.start()
+        self.assertEqual(self.objects()[target][TARGET]["Endpoint"], "idle")
+
+    def test_removal_that_waited(self) -> None:
+        """What is to go once its guest does goes at once, not when its time has come."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        self.host.tell(f"attach {WWN}")
+        self.call(target, TARGET, "Destroy", "a{sv}", options(force=True))
+        self.assertNotIn(lun, self.objects())
+        self.assertEqual(self.get(target, TARGET, "LastError")[0], "InUse")
+        # Each refusal makes the wait longer, so this one takes a second and more.
+        wait_until("another try", lambda: self.host.logged().count("rmdir vhost") > 1)
+        begin = time.monotonic()
+        self.host.tell(f"detach {WWN}")
+        wait_until("the target goes", lambda: target not in self.objects())
+        self.assertLess(time.monotonic() - begin, 1)
+
+    def test_introspection(self) -> None:
+        target = self.create()
+        live = ElementTree.fromstring(self.call(target, "org.freedesktop.DBus.Introspectable", "Introspect")[0])
+        interface = next(i for i in live.iter("interface") if i.get("name") == TARGET)
+        endpoint = next(p for p in interface.findall("property") if p.get("name") == "Endpoint")
+        self.assertEqual([a.get("value") for a in endpoint.findall("annotation") if "EmitsChangedSignal" in a.get("name")], [])
 
 
 class Authorization(BusTest):
