@@ -96,6 +96,19 @@ void oracle_note(const OracleLun *l) {
                 memcpy(p->identity, identity, sizeof identity);
 }
 
+void oracle_stored(void) {
+        GHashTableIter i;
+        gpointer value;
+
+        g_hash_table_iter_init(&i, oracle.promises);
+        while (g_hash_table_iter_next(&i, NULL, &value)) {
+                Promise *p = value;
+
+                p->stored_size = p->size;
+                memcpy(p->stored_identity, p->identity, sizeof p->identity);
+        }
+}
+
 /* LUNs on a source; *ret_unwanted: how many of them go. */
 static unsigned count_source(const char *source, unsigned *ret_unwanted) {
         unsigned n = 0;
@@ -299,7 +312,7 @@ unsigned oracle_add(unsigned target, const AddCall *call, bool either_refused, u
                 Promise *p = g_new0(Promise, 1);
 
                 if (m < WORLD_MINORS && oracle_is_usable(world.view + m))
-                        p->size = world.view[m].size;
+                        p->size = p->stored_size = world.view[m].size;
                 g_hash_table_replace(oracle.promises, g_strdup(source), p);
         }
 
@@ -343,6 +356,15 @@ void oracle_restarted(void) {
         FOREACH_TARGET(t)
                 FOREACH_LUN(t, l)
                         l->noticed = false;
+}
+
+void oracle_loaded(const char *source, uint64_t size, const char *identity) {
+        Promise *p = g_hash_table_lookup(oracle.promises, source);
+
+        if (p && size == p->stored_size)
+                p->size = size;
+        if (p && streq(identity, p->stored_identity))
+                memcpy(p->identity, p->stored_identity, sizeof p->identity);
 }
 
 typedef struct Candidate {

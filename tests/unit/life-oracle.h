@@ -31,10 +31,10 @@ typedef struct OracleTarget {
         OracleLun luns[ORACLE_LUNS];
 } OracleTarget;
 
-/* What guests of a source were shown. */
+/* What guests of a source were shown. What the daemon saw is stored at the end of the loop's turn: one that is killed before has seen nothing. */
 typedef struct Promise {
-        uint64_t size;
-        char identity[WORLD_TEXT];
+        uint64_t size, stored_size;
+        char identity[WORLD_TEXT], stored_identity[WORLD_TEXT];
 } Promise;
 
 typedef struct Oracle {
@@ -82,6 +82,8 @@ unsigned oracle_remove(unsigned target, unsigned number, bool force, bool seen_a
 
 void oracle_told(unsigned minor);       /* world.view has changed */
 void oracle_restarted(void);            /* nothing was told yet */
+/* And this is what was found in the store, which may have been written before the last news. */
+void oracle_loaded(const char *source, uint64_t size, const char *identity);
 void oracle_sweep(void);                /* the loop's turn: rules are applied */
 
 /* Everything has been done that can be. faulty: the kernel refused by chance. Returns NULL, or what is wrong. */
@@ -107,3 +109,4 @@ bool oracle_instance_exists(unsigned minor, uint64_t diskseq);
 bool oracle_fits(const OracleLun *l, const Disk *d, unsigned minor);
 const OracleLun *oracle_lun_on(const char *source);
 void oracle_note(const OracleLun *l);                   /* what its guests see is promised */
+void oracle_stored(void);                               /* all promises */

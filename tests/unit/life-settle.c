@@ -241,6 +241,7 @@ char *oracle_settle(const Seen *seen, bool faulty, bool healed) {
                                 oracle_note(oracle.targets[i].luns + n);
                         }
         g_hash_table_foreach_remove(oracle.promises, promise_is_stale, NULL);
+        oracle_stored();
         return wrong;
 }
 
