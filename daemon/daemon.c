@@ -19,6 +19,7 @@
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
+#include "engine/record.h"
 #include "engine/request.h"
 #include "engine/worker.h"
 
@@ -69,6 +70,10 @@ static int start_model(Engine *e, const char *state_dir) {
         r = store_load(e->store, &e->registry);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the state directory %s", state_dir);
+
+        r = record_start(e, state_dir);
+        if (r < 0)
+                return log_oom();
 
         r = removed_new(state_dir, &e->removed);
         if (r < 0)
@@ -191,6 +196,7 @@ static int start_bus(Daemon *d) {
         if (r < 0)
                 return log_error_errno(r, "Cannot publish objects");
 
+        e->bus = d->bus;
         e->running = true;
         r = sd_bus_request_name(d->bus, VHOSTSCSI_BUS_NAME, 0);
         if (r < 0)
@@ -266,6 +272,7 @@ void daemon_done(Daemon *d) {
         inventory_free(e->inventory);
         autoexport_free(e->autoexport);
         removed_free(e->removed);
+        history_free(e->history);
         store_free(e->store);
         cfs_free(e->cfs);
         fabric_done(&e->fabric);

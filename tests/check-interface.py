@@ -22,6 +22,8 @@ MATRIX = {
     ("Manager", "Apply"): {TARGETS, LUNS, FORCE},
     ("Manager", "ImportConfig"): {TARGETS, LUNS, FORCE},
     ("Manager", "ExportConfig"): {CONFIG},
+    ("Manager", "History"): {CONFIG},
+    ("Manager", "Rollback"): {TARGETS, LUNS, FORCE},
     ("Manager", "Rescan"): {CONFIG},
     ("Manager", "Check"): set(),
     ("Target", "AddLun"): {LUNS, FORCE},

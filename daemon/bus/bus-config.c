@@ -174,34 +174,37 @@ static int await_changes(Engine *e, sd_bus_message *m, sd_bus_message *reply, co
         return 1;
 }
 
-/* What Plan, Apply and ImportConfig have in common. authorized: 1, or 2 after a look. */
-static int change(Engine *e, sd_bus_message *m, int fd, Format format, int authorized, const ChangeOptions *o, sd_bus_error *error) {
+/* What Plan, Apply, ImportConfig and Rollback have in common. authorized: 1, or 2 after a look. */
+static int change(Engine *e, sd_bus_message *m, const Document *d, int authorized, const ChangeOptions *o, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(change_list_done) ChangeList list = {};
         _cleanup_(refusal_done) Refusal refusal = {};
-        _cleanup_(document_done) Document d = {};
         int r;
 
-        r = read_document(fd, format, &d, error);
-        if (r < 0)
-                return r;
-
-        if (authorized == 1 && change_list_must_look(e, &d, o)) {
+        if (authorized == 1 && change_list_must_look(e, d, o)) {
                 r = probe_hold(e, m, o->common.timeout);
                 return r < 0 ? r : 1;
         }
 
-        r = change_list_make(e, &d, o, &list, &refusal);
+        r = change_list_make(e, d, o, &list, &refusal);
         if (r >= 0 && !o->common.dry_run)
                 r = change_list_perform(e, &list, o, &refusal);
         if (r < 0)
                 return bus_error_set(error, r, &refusal);
 
-        r = make_reply(m, &d, &list, &reply);
+        r = make_reply(m, d, &list, &reply);
         if (r < 0)
                 return r;
 
         return o->common.dry_run ? sd_bus_send(NULL, reply, NULL) : await_changes(e, m, reply, &list, o->common.timeout);
+}
+
+static int change_from_file(Engine *e, sd_bus_message *m, int fd, Format format, int authorized, const ChangeOptions *o, sd_bus_error *error) {
+        _cleanup_(document_done) Document d = {};
+        int r;
+
+        r = read_document(fd, format, &d, error);
+        return r < 0 ? r : change(e, m, &d, authorized, o, error);
 }
 
 static int plan_or_apply(sd_bus_message *m, Engine *e, bool dry_run, sd_bus_error *error) {
@@ -216,7 +219,7 @@ static int plan_or_apply(sd_bus_message *m, Engine *e, bool dry_run, sd_bus_erro
 
         o.common.dry_run = o.common.dry_run || dry_run;
         r = probe_before_changes(e, m, &o.common, error);
-        return r <= 0 ? (r < 0 ? r : 1) : change(e, m, fd, FORMAT_NATIVE, r, &o, error);
+        return r <= 0 ? (r < 0 ? r : 1) : change_from_file(e, m, fd, FORMAT_NATIVE, r, &o, error);
 }
 
 static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -249,7 +252,74 @@ static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error 
 
         /* What cannot be kept of somebody else's file is said, and does not keep the rest. */
         o.partly = o.partly || format == FORMAT_TARGETCLI;
-        return change(userdata, m, fd, format, r, &o, error);
+        o.reason = format == FORMAT_TARGETCLI ? "import targetcli" : "import native";
+        return change_from_file(userdata, m, fd, format, r, &o, error);
+}
+
+/* Apply() of what was wanted then, and of nothing else. */
+static int method_rollback(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const DumpOptions everything = { .empty_labels = true };
+        ChangeOptions o = { .origin = LUN_MANUAL, .prune = true };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        _cleanup_(document_done) Document d = {};
+        uint64_t generation;
+        char reason[64];
+        int r, k;
+
+        r = sd_bus_message_read(m, "t", &generation);
+        if (r >= 0)
+                r = options_read_change(m, &o.common, NULL, &o.partly, error);
+        if (r < 0)
+                return r;
+
+        r = probe_before_changes(userdata, m, &o.common, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        k = dump_past(userdata, generation, NULL, &everything, &d, &refusal);
+        if (k < 0)
+                return bus_error_set(error, k, &refusal);
+
+        (void) snprintf(reason, sizeof reason, "rollback %" PRIu64, generation);
+        o.reason = reason;
+        return change(userdata, m, &d, r, &o, error);
+}
+
+static int append_entry(sd_bus_message *reply, const HistoryEntry *h) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'r', "ttussas");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "ttuss", h->generation, h->time, h->uid, h->program, h->reason);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, h->targets);
+
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int method_history(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const Engine *e = userdata;
+        const List *entries;
+        int r;
+
+        r = options_read_none(m, error);
+        if (r < 0)
+                return r;
+        r = polkit_authorize(m, POLKIT_MANAGE_CONFIG, NULL, error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(ttussas)");
+        entries = history_entries(e->history);
+        for (const List *i = entries->prev; r >= 0 && i != entries; i = i->prev)
+                r = append_entry(reply, list_entry(i, HistoryEntry, link));
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
 static int write_memfd(const char *text, size_t size) {
@@ -270,21 +340,41 @@ static int write_memfd(const char *text, size_t size) {
         return TAKE_FD(fd);
 }
 
+static int dump(Engine *e, const ExportOptions *x, Format format, Document *ret, Refusal *refusal) {
+        DumpOptions o = { .portable = x->portable, .device_paths = format == FORMAT_TARGETCLI };
+        char wwn[WWN_SIZE];
+        Target *t;
+        int r;
+
+        if (x->has_generation && x->target && wwn_parse(x->target, wwn) < 0)
+                return refuse(refusal, REFUSAL_INVALID_WWN, "Not a WWN: expected naa. and 16 hexadecimal digits, the first 5 or 6");
+        if (x->has_generation)
+                return dump_past(e, x->generation, x->target ? wwn : NULL, &o, ret, refusal);
+
+        if (x->target) {
+                r = edit_find_target(e, x->target, &t, refusal);
+                if (r < 0)
+                        return r;
+                o.target = t;
+        }
+
+        return dump_document(e, &o, ret, refusal);
+}
+
 static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(refusal_done) Refusal refusal = {};
         _cleanup_(document_done) Document d = {};
-        const char *name, *wwn;
         _cleanup_free_ char *text = NULL;
         _cleanup_close_ int fd = -EBADF;
-        DumpOptions o = {};
+        const char *name;
+        ExportOptions o;
         Format format;
         size_t size;
-        Target *t;
         int r;
 
         r = sd_bus_message_read(m, "s", &name);
         if (r >= 0)
-                r = options_read_dump(m, &wwn, &o.portable, error);
+                r = options_read_dump(m, &o, error);
         if (r < 0)
                 return r;
 
@@ -295,15 +385,7 @@ static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error 
         if (r < 0)
                 return r;
 
-        if (wwn) {
-                r = edit_find_target(userdata, wwn, &t, &refusal);
-                if (r < 0)
-                        return bus_error_set(error, r, &refusal);
-                o.target = t;
-        }
-
-        o.device_paths = format == FORMAT_TARGETCLI;
-        r = dump_document(userdata, &o, &d, &refusal);
+        r = dump(userdata, &o, format, &d, &refusal);
         if (r < 0)
                 return bus_error_set(error, r, &refusal);
 
@@ -326,6 +408,10 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_RESULT("a(sss)", changes), method_import_config, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ExportConfig", SD_BUS_ARGS("s", format, "a{sv}", options), SD_BUS_RESULT("h", document),
                                 method_export_config, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a(ttussas)", changes), method_history,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Rollback", SD_BUS_ARGS("t", generation, "a{sv}", options), SD_BUS_RESULT("a(sss)", changes), method_rollback,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
 
         SD_BUS_VTABLE_END,
 };

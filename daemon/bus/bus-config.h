@@ -5,6 +5,6 @@
 
 #include "engine/engine.h"
 
-/* The manager's members that take or give whole documents: Plan, Apply, ImportConfig, ExportConfig. */
+/* The manager's members that take or give whole documents: Plan, Apply, ImportConfig, ExportConfig, History, Rollback. */
 
 int bus_config_add(sd_bus *bus, Engine *e);

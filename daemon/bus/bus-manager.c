@@ -14,6 +14,7 @@
 #include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/lun-view.h"
+#include "engine/record.h"
 #include "engine/survey.h"
 
 /* Something of ours is not as it is wanted and will not become so by itself. */
@@ -254,6 +255,7 @@ static int undo_target(Engine *e, sd_bus_message *m, Target *t, Refusal *refusal
 }
 
 static int export_to_new(Engine *e, sd_bus_message *m, const char *device, LunOptions *o, const char *wwn, sd_bus_error *error) {
+        _cleanup_(record_endp) _unused_ Engine *recording = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(refusal_done) Refusal refusal = {};
         CreateOptions create = { .common = o->common };
@@ -263,6 +265,7 @@ static int export_to_new(Engine *e, sd_bus_message *m, const char *device, LunOp
         Target *t;
         int r;
 
+        recording = record_begin(e, "export %s", device);
         r = check_device(e, device, &refusal);
         if (r >= 0)
                 r = edit_create_target(e, wwn, &create, &t, &existing, canonical, &refusal);

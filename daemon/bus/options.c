@@ -297,14 +297,14 @@ int options_read_change(sd_bus_message *m, EditOptions *ret, bool *ret_prune, bo
         return read_options(m, known, ELEMENTSOF(known) - (ret_prune ? 0 : 1), error);
 }
 
-int options_read_dump(sd_bus_message *m, const char **ret_target, bool *ret_portable, sd_bus_error *error) {
+int options_read_dump(sd_bus_message *m, ExportOptions *ret, sd_bus_error *error) {
         const Option known[] = {
-                { "target", OPTION_STRING, ret_target, NULL },
-                { "portable", OPTION_BOOLEAN, ret_portable, NULL },
+                { "target", OPTION_STRING, &ret->target, NULL },
+                { "portable", OPTION_BOOLEAN, &ret->portable, NULL },
+                { "generation", OPTION_U64, &ret->generation, &ret->has_generation },
         };
 
-        *ret_target = NULL;
-        *ret_portable = false;
+        *ret = (ExportOptions) {};
         return read_options(m, known, ELEMENTSOF(known), error);
 }
 

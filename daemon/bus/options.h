@@ -18,7 +18,13 @@ int options_read_export(sd_bus_message *m, LunOptions *ret, const char **ret_tar
 
 /* prune NULL: there is no such option. */
 int options_read_change(sd_bus_message *m, EditOptions *ret, bool *ret_prune, bool *ret_partly, sd_bus_error *error);
-/* ret_target: NULL if it was not given. */
-int options_read_dump(sd_bus_message *m, const char **ret_target, bool *ret_portable, sd_bus_error *error);
+typedef struct ExportOptions {
+        const char *target;     /* NULL: not given */
+        bool portable;
+        bool has_generation;
+        uint64_t generation;
+} ExportOptions;
+
+int options_read_dump(sd_bus_message *m, ExportOptions *ret, sd_bus_error *error);
 
 void lun_options_done(LunOptions *o);

@@ -6,6 +6,7 @@
 #include "engine/adopt.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
+#include "engine/record.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
 #include "model/attribute.h"
@@ -224,11 +225,12 @@ static int check_target(const Target *t, char ret_nexus[static WWN_SIZE], Refusa
 
 /* Everything but t itself is what it was if this fails. */
 static int take_place(Engine *e, Target *t, Target *n, Refusal *refusal) {
+        _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "adopt %s", n->wwn);
         uint32_t number;
         int r;
 
         hotplug_save_others(e, NULL);
-        r = store_save(e->store, n);
+        r = record_save(e, n);
         if (r < 0)
                 return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", n->wwn, strerror(-r));
 
@@ -240,7 +242,7 @@ static int take_place(Engine *e, Target *t, Target *n, Refusal *refusal) {
         r = registry_add_target(&e->registry, n, &number);
         if (r < 0) {
                 /* It is foreign again, which the next survey finds. */
-                (void) store_remove(e->store, n->wwn);
+                (void) record_remove(e, n->wwn);
                 e->survey_wanted = true;
                 return r == -ENOMEM ? r : refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 ": its number in core/ is taken", number);
         }
@@ -296,9 +298,10 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
 }
 
 int adopt_undo(Engine *e, Target *t) {
+        _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "taken back: adopt %s", t->wwn);
         int r;
 
-        r = store_remove(e->store, t->wwn);
+        r = record_remove(e, t->wwn);
         if (r < 0)
                 return log_warning_errno(r, "Cannot remove the file of target %s, which stays ours", t->wwn);
 

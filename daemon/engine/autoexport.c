@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/edit.h"
+#include "engine/record.h"
 #include "engine/tombstone.h"
 #include "model/source.h"
 #include "model/wish.h"
@@ -373,7 +374,10 @@ void autoexport_sweep(Engine *e) {
                         n_candidates++;
         }
 
-        if (n_candidates > 0)
+        if (n_candidates > 0) {
+                record_begin(e, "udev rules");
                 export_all(e, candidates, n_candidates);
+                record_end(e);
+        }
         candidates_free(candidates, n_candidates);
 }

@@ -6,6 +6,7 @@
 #include "engine/adopt.h"
 #include "engine/change.h"
 #include "engine/foreign.h"
+#include "engine/record.h"
 #include "engine/survey.h"
 
 const char *change_action_to_string(ChangeAction a) {
@@ -474,6 +475,7 @@ static int perform_part(Engine *e, Change *changes, size_t n, const ChangeOption
 }
 
 int change_list_perform(Engine *e, ChangeList *l, const ChangeOptions *o, Refusal *refusal) {
+        _cleanup_(record_endp) Engine *recording = NULL;
         int r = 0;
 
         for (size_t i = 0; !o->partly && i < l->n; i++) {
@@ -489,6 +491,7 @@ int change_list_perform(Engine *e, ChangeList *l, const ChangeOptions *o, Refusa
         if (o->common.dry_run)
                 return 0;
 
+        recording = record_begin(e, "%s", o->reason ?: "apply");
         for (size_t i = 0, n; r >= 0 && i < l->n; i += n) {
                 for (n = 1; i + n < l->n && streq(l->changes[i + n].wwn, l->changes[i].wwn); n++)
                         ;

@@ -39,6 +39,7 @@ typedef struct ChangeOptions {
         bool prune;             /* what is ours and not in the document is removed */
         bool partly;            /* what is refused does not keep the rest */
         LunOrigin origin;
+        const char *reason;     /* for the history */
 } ChangeOptions;
 
 /* Looks, and changes nothing. d is finished (model/document.h) and outlives the list. Foreign targets in it have been looked at closely just

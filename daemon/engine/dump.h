@@ -11,6 +11,11 @@ typedef struct DumpOptions {
         const Target *target;   /* this one only; NULL: all of ours */
         bool portable;          /* no LUN by a name that means something else on another host: refused if there is one */
         bool device_paths;      /* sources of devices as paths, for targetcli; those of files are as ever */
+        bool empty_labels;      /* that a target has no label is said as well */
 } DumpOptions;
 
 int dump_document(Engine *e, const DumpOptions *o, Document *ret, Refusal *refusal);
+
+/* What was wanted at that generation (store/history.h). wwn in place of DumpOptions.target: that one may be no more; NULL: all of them.
+ * NotFound, ConfigCorrupt. */
+int dump_past(Engine *e, uint64_t generation, const char *wwn, const DumpOptions *o, Document *ret, Refusal *refusal);

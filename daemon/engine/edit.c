@@ -6,6 +6,7 @@
 #include "engine/edit.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
+#include "engine/record.h"
 #include "engine/serial.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
@@ -27,18 +28,7 @@ static int check_ours(const Target *t, Refusal *refusal) {
 }
 
 int edit_store(Engine *e, Target *t, Refusal *refusal) {
-        int r;
-
-        /* It may build on an HBA or a disk that another target has let go of, and whose file does not say so yet. */
-        hotplug_save_others(e, t);
-        r = store_save(e->store, t);
-        if (r < 0)
-                return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", t->wwn, strerror(-r));
-
-        list_unlink(&t->save_link);
-        e->registry.generation++;
-        e->registry.publish_self = true;
-        return 0;
+        return record_store(e, t, refusal, "change %s", t->wwn);
 }
 
 int edit_find_target(Engine *e, const char *wwn, Target **ret, Refusal *refusal) {
@@ -160,7 +150,7 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
                 return r;
         }
 
-        r = o->common.later ? 0 : edit_store(e, t, refusal);
+        r = o->common.later ? 0 : record_store(e, t, refusal, "create %s", t->wwn);
         if (r < 0) {
                 registry_remove_target(&e->registry, t);
                 return r;
@@ -199,7 +189,7 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
                         t->luns[i]->wanted = false;
                 }
 
-                r = edit_store(e, t, refusal);
+                r = record_store(e, t, refusal, "destroy %s", t->wwn);
                 if (r < 0) {
                         t->wanted = wanted;
                         t->force = force;
@@ -236,7 +226,7 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
 
         old = TAKE_PTR(t->label);
         t->label = strdup(label);
-        r = t->label ? edit_store(e, t, refusal) : -ENOMEM;
+        r = t->label ? record_store(e, t, refusal, "set-label %s %s", t->wwn, label) : -ENOMEM;
         if (r < 0) {
                 free(t->label);
                 t->label = TAKE_PTR(old);
@@ -442,7 +432,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
 
         l->present = true;
         l->origin = o->origin;
-        r = o->common.later ? 0 : edit_store(e, t, refusal);
+        r = o->common.later ? 0 : record_store(e, t, refusal, "add-lun %s %s as LUN %" PRIu32, t->wwn, b->source, number);
         if (r < 0) {
                 registry_remove_lun(&e->registry, l);
                 return r;
@@ -477,7 +467,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         if (wanted || (o->force && !force)) {
                 l->wanted = false;
                 l->force = force || o->force;
-                r = edit_store(e, t, refusal);
+                r = record_store(e, t, refusal, "remove-lun %s %" PRIu32, t->wwn, l->number);
                 if (r < 0) {
                         l->wanted = wanted;
                         l->force = force;
@@ -487,18 +477,6 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
 
         t->retry_at = 0;
         registry_mark_lun(&e->registry, l);
-        return 0;
-}
-
-/* Taking back must work without the store as well: what is in memory is what the passes follow, and it is said loudly. */
-static int save_anyway(Engine *e, Target *t) {
-        int r = store_save(e->store, t);
-
-        e->registry.generation++;
-        e->registry.publish_self = true;
-        if (r < 0)
-                return log_error_errno(r, "Cannot store target %s", t->wwn);
-
         return 0;
 }
 
@@ -514,7 +492,7 @@ int edit_undo_create(Engine *e, Target *t) {
         }
         t->retry_at = 0;
         registry_mark_target(&e->registry, t);
-        return save_anyway(e, t);
+        return record_anyway(e, t, "taken back: create %s", t->wwn);
 }
 
 int edit_undo_destroy(Engine *e, Target *t) {
@@ -534,7 +512,7 @@ int edit_undo_destroy(Engine *e, Target *t) {
         }
         t->retry_at = 0;
         registry_mark_target(&e->registry, t);
-        return save_anyway(e, t);
+        return record_anyway(e, t, "taken back: destroy %s", t->wwn);
 }
 
 int edit_undo_add_lun(Engine *e, Lun *l) {
@@ -547,7 +525,7 @@ int edit_undo_add_lun(Engine *e, Lun *l) {
         lun_set_error(l, NULL, NULL);
         l->target->retry_at = 0;
         registry_mark_lun(&e->registry, l);
-        return save_anyway(e, l->target);
+        return record_anyway(e, l->target, "taken back: add-lun %s as LUN %" PRIu32, l->target->wwn, l->number);
 }
 
 int edit_undo_remove_lun(Engine *e, Lun *l) {
@@ -562,7 +540,7 @@ int edit_undo_remove_lun(Engine *e, Lun *l) {
         lun_set_error(l, NULL, NULL);
         l->target->retry_at = 0;
         registry_mark_lun(&e->registry, l);
-        return save_anyway(e, l->target);
+        return record_anyway(e, l->target, "taken back: remove-lun %s %" PRIu32, l->target->wwn, l->number);
 }
 
 int edit_finish_lun(Engine *e, Lun *l) {

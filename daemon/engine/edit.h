@@ -51,7 +51,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
 /* GenerationMismatch if the caller named another generation than this. */
 int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal);
 
-/* Stores what was changed with EditOptions.later. If it is refused, the caller takes that back in the registry. */
+/* Stores what was changed with EditOptions.later, as record_begin() has told. If it is refused, the caller takes that back in the registry. */
 int edit_store(Engine *e, Target *t, Refusal *refusal);
 
 /* Taking back what failed in the kernel. Best effort in the store: what cannot be stored stays wanted (or unwanted) in memory as well. */

@@ -10,6 +10,7 @@
 #include "kernel/uevents.h"
 #include "model/inventory.h"
 #include "model/registry.h"
+#include "store/history.h"
 #include "store/removed.h"
 #include "store/store.h"
 
@@ -19,7 +20,10 @@ typedef struct Engine {
         sd_event *event;
         Registry registry;
         Inventory *inventory;
+        sd_bus *bus;            /* NULL before start is over, and in unit tests */
         Store *store;
+        History *history;       /* NULL in some unit tests: then there is none */
+        unsigned recording;     /* engine/record.h: how deep */
         RemovedList *removed;   /* what rules may not bring back */
         struct Autoexport *autoexport;  /* what rules wish (engine/autoexport.h) */
         struct Drift *drift;    /* what others do in configfs (engine/drift.h); NULL where nobody watches */

@@ -218,7 +218,7 @@ def wait_until(what: str, condition, timeout: float = 20):
 
 def options(**given) -> dict[str, Variant]:
     sigs = {bool: "b", str: "s", dict: "a{sv}"}
-    wide = {"timeout", "if-generation"}
+    wide = {"timeout", "if-generation", "generation"}
     named = {k.replace("_", "-"): v for k, v in given.items()}
     return {k: v if isinstance(v, Variant) else Variant(sigs.get(type(v), "t" if k in wide else "u"), v) for k, v in named.items()}
 
@@ -746,6 +746,80 @@ class Gate(BusTest):
         self.host.tell("disk 9")
         wait_until("the failure", lambda: self.check() == ["lun-failed"])
         wait_until("the next try", lambda: self.check() == [])
+
+
+class History(BusTest):
+    """What was, who changed it, and the way back."""
+
+    def history(self) -> list[tuple]:
+        return self.manager("History", "a{sv}", {})[0]
+
+    def document(self, **more) -> dict:
+        fd, = self.manager("ExportConfig", "sa{sv}", "native", options(**more))
+        self.addCleanup(os.close, fd)
+        return json.loads(os.read(fd, 1 << 20))
+
+    def test_back(self) -> None:
+        self.assertEqual(self.history(), [])
+        begin = time.time()
+        target = self.create()
+        self.add_lun(target, "wwid=36001")
+        then, before = self.get(PATH, MANAGER, "Generation"), self.document()
+        self.call(target, TARGET, "SetLabel", "sa{sv}", "web", {})
+        self.call(target, TARGET, "Destroy", "a{sv}", {})
+
+        entries = self.history()
+        self.assertEqual([e[4] for e in entries],
+                         [f"destroy {WWN}", f"set-label {WWN} web", f"add-lun {WWN} wwid=36001 as LUN 0", f"create {WWN}"])
+        for generation, at, uid, program, _, targets in entries:
+            self.assertLess(abs(at / 1e6 - begin), 60)
+            self.assertEqual((uid, targets), (os.geteuid(), [WWN]))
+            self.assertEqual(program, pathlib.Path("/proc/self/comm").read_text("utf-8").strip().replace(" ", "_"))
+            self.assertLessEqual(generation, self.get(PATH, MANAGER, "Generation"))
+        self.assertEqual(entries[2][0], then)
+
+        self.assertEqual(self.document(generation=then), before)
+        self.assertEqual(self.document(generation=then, target=WWN), before)
+        self.assertEqual(self.document(generation=entries[-1][0] - 1)["targets"], [])
+        self.assertEqual(self.document(generation=entries[1][0])["targets"][0]["label"], "web")
+        for generation in (0, entries[-1][0] - 2, self.get(PATH, MANAGER, "Generation") + 1, 2**64 - 1):
+            with self.refused("NotFound"):
+                self.manager("ExportConfig", "sa{sv}", "native", options(generation=generation))
+            with self.refused("NotFound"):
+                self.manager("Rollback", "ta{sv}", generation, {})
+
+        plan = [(WWN, "create"), (f"{WWN}/lun 0", "create")]
+        self.assertEqual([line[:2] for line in self.manager("Rollback", "ta{sv}", then, {"dry-run": Variant("b", True)})[0]], plan)
+        self.assertEqual(self.manager("ListTargets")[0], [])
+        with self.refused("GenerationMismatch"):
+            self.manager("Rollback", "ta{sv}", then, {"if-generation": Variant("t", then)})
+        self.assertEqual([line[:2] for line in self.manager("Rollback", "ta{sv}", then, {})[0]], plan)
+        self.assertEqual(self.document(), before)
+        self.assertEqual(self.get(f"{target}/lun/0", LUN, "State"), "online")
+        self.assertEqual(self.history()[0][4], f"rollback {then}")
+        self.assertEqual({a for _, a, _ in self.manager("Rollback", "ta{sv}", then, {})[0]}, {"keep"})
+        self.assertEqual(len(self.history()), 5)
+
+    def test_export_is_one_change(self) -> None:
+        self.manager("Export", "sa{sv}", "wwid=36001", {"target": Variant("s", WWN)})
+        self.assertEqual([e[4] for e in self.history()], ["export wwid=36001"])
+        self.manager("Rollback", "ta{sv}", self.history()[0][0] - 1, {})
+        self.assertEqual(self.manager("ListTargets")[0], [])
+
+    def test_taken_back(self) -> None:
+        """The kernel refuses what was stored: both are there, the second one by nobody."""
+        target = self.create()
+        self.host.tell("fail write *enable 5")
+        with self.refused("Kernel"):
+            self.add_lun(target, "wwid=36001")
+        entries = self.history()
+        self.assertEqual(entries[0][2:5], (2**32 - 1, "", f"taken back: add-lun {WWN} as LUN 0"))
+        self.assertEqual(entries[1][2], os.geteuid())
+
+    def test_options(self) -> None:
+        for member, signature, *args in (("History", "a{sv}", options(surprise=1)), ("Rollback", "ta{sv}", 1, {"prune": Variant("b", True)})):
+            with self.refused(INVALID_ARGS):
+                self.manager(member, signature, *args)
 
 
 class Twice(dict):
