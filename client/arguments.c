@@ -48,6 +48,7 @@ static const struct option options[] = {
         { "prune",           no_argument,       NULL, VERB_OPTION(OPTION_PRUNE) },
         { "partly",          no_argument,       NULL, VERB_OPTION(OPTION_PARTLY) },
         { "portable",        no_argument,       NULL, VERB_OPTION(OPTION_PORTABLE) },
+        { "generation",      required_argument, NULL, VERB_OPTION(OPTION_GENERATION) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { "wait",            required_argument, NULL, VERB_OPTION(OPTION_WAIT) },
         { NULL, 0, NULL, 0 },
@@ -130,6 +131,8 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         switch (option) {
         case OPTION_IF_GENERATION:
                 return parse_u64(value, &a->if_generation) < 0 ? complain("if-generation", value, "not a number") : 0;
+        case OPTION_GENERATION:
+                return parse_u64(value, &a->generation) < 0 ? complain("generation", value, "not a number") : 0;
         case OPTION_TIMEOUT:
                 return text_parse_timespan(value, &a->timeout) < 0 || a->timeout == 0 ?
                         complain("timeout", value, "must be a time such as 30s or 5min") : 0;

@@ -36,6 +36,7 @@ typedef enum VerbOption {
         OPTION_PARTLY = 1 << 18,
         OPTION_PORTABLE = 1 << 19,
         OPTION_WAIT = 1 << 20,
+        OPTION_GENERATION = 1 << 21,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,
@@ -54,6 +55,7 @@ typedef struct Arguments {
 
         unsigned given;                 /* VerbOption bits */
         uint64_t if_generation;
+        uint64_t generation;
         uint64_t timeout;               /* µs */
         uint64_t wait;                  /* µs */
         uint32_t number;

@@ -206,6 +206,8 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
                 r = append_flags(m, given);
         if (r >= 0 && (given & OPTION_IF_GENERATION))
                 r = sd_bus_message_append(m, "{sv}", "if-generation", "t", a->if_generation);
+        if (r >= 0 && (given & OPTION_GENERATION))
+                r = sd_bus_message_append(m, "{sv}", "generation", "t", a->generation);
         if (r >= 0 && (given & OPTION_TIMEOUT))
                 r = sd_bus_message_append(m, "{sv}", "timeout", "t", a->timeout);
         if (r >= 0 && (given & OPTION_LUN))

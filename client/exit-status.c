@@ -7,7 +7,7 @@
 
 /* The order is that of the man page's table, which a test compares with this one. */
 static const ExitStatus table[] = {
-        { VHOSTSCSI_ERROR("NotFound"),           3, "'vhscsictl list' shows the targets, 'vhscsictl show WWN' a target's LUNs" },
+        { VHOSTSCSI_ERROR("NotFound"),           3, "'vhscsictl list' shows the targets, 'show WWN' a target's LUNs, 'history' the generations" },
         { VHOSTSCSI_ERROR("AlreadyExists"),      4, "'vhscsictl list' shows the targets; create --if-absent and add-lun --shareable say that it is meant" },
         { VHOSTSCSI_ERROR("InUse"),              5, "--force takes the disks away under the running guest" },
         { VHOSTSCSI_ERROR("Foreign"),            6, "Use the tool that made it" },

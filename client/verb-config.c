@@ -11,7 +11,7 @@
 #include "value.h"
 #include "verbs.h"
 
-/* Whole documents: plan, apply, import, dump. */
+/* Whole documents: plan, apply, rollback, import, dump. */
 
 #define BUFFER_SIZE (64 * 1024)
 #define DOCUMENT_MAX (64 * 1024 * 1024)
@@ -159,10 +159,28 @@ static int print_lines(const Client *c, json_object *lines) {
         return table_print(table);
 }
 
+/* Of a call whose answer is a list of changes: prints them. Or status. */
+static int make_changes(Client *c, sd_bus_message *m, Tally *ret) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        _cleanup_json_ json_object *lines = NULL;
+        int r;
+
+        r = client_call(c, m, CALL_CHANGE, &reply);
+        if (r != 0)
+                return r;
+        r = read_lines(reply, &lines);
+        if (r >= 0)
+                r = print_lines(c, lines);
+        if (r < 0)
+                return r;
+
+        tally_take(ret, lines);
+        return 0;
+}
+
 /* Plan, Apply or ImportConfig. Or status. */
 static int send_document(Client *c, const char *member, const char *format, const char *name, unsigned options, Tally *ret) {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-        _cleanup_json_ json_object *lines = NULL;
+        _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
@@ -175,19 +193,8 @@ static int send_document(Client *c, const char *member, const char *format, cons
         r = format ? sd_bus_message_append(m, "sh", format, fd) : sd_bus_message_append(m, "h", fd);
         if (r >= 0)
                 r = client_append_options(c, m, options, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, &reply);
-        if (r != 0)
-                return r;
-        r = read_lines(reply, &lines);
-        if (r >= 0)
-                r = print_lines(c, lines);
-        if (r < 0)
-                return r;
 
-        tally_take(ret, lines);
-        return 0;
+        return r < 0 ? r : make_changes(c, m, ret);
 }
 
 static void tell(const Client *c, const Tally *t, bool dry) {
@@ -215,6 +222,31 @@ int verb_apply(Client *c, char **argv) {
         int r;
 
         r = send_document(c, "Apply", NULL, argv[1], OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY, &t);
+        if (r != 0)
+                return r;
+
+        tell(c, &t, c->arguments->given & OPTION_DRY_RUN);
+        return t.refused > 0 ? EXIT_NOTICES : 0;
+}
+
+int verb_rollback(Client *c, char **argv) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        uint64_t generation;
+        Tally t;
+        int r;
+
+        r = history_parse_generation(c, argv[1], &generation);
+        if (r != 0)
+                return r;
+        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "Rollback", &m);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_append(m, "t", generation);
+        if (r >= 0)
+                r = client_append_options(c, m, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY, NULL);
+        if (r < 0)
+                return r;
+        r = make_changes(c, m, &t);
         if (r != 0)
                 return r;
 
@@ -261,7 +293,7 @@ int verb_dump(Client *c, char **argv) {
                 return r;
         r = sd_bus_message_append(m, "s", argv[1]);
         if (r >= 0)
-                r = client_append_options(c, m, OPTION_TARGET | OPTION_PORTABLE, c->arguments->target);
+                r = client_append_options(c, m, OPTION_TARGET | OPTION_PORTABLE | OPTION_GENERATION, c->arguments->target);
         if (r < 0)
                 return r;
         r = client_call(c, m, CALL_CHANGE, &reply);

@@ -23,7 +23,15 @@ int verb_adopt(Client *c, char **argv);
 int verb_plan(Client *c, char **argv);
 int verb_apply(Client *c, char **argv);
 int verb_import(Client *c, char **argv);
+int verb_rollback(Client *c, char **argv);
 int verb_dump(Client *c, char **argv);
+
+/* verb-history.c */
+int verb_history(Client *c, char **argv);
+int verb_diff(Client *c, char **argv);
+
+/* Or status. */
+int history_parse_generation(Client *c, const char *text, uint64_t *ret);
 
 /* verb-doctor.c */
 int verb_doctor(Client *c, char **argv);

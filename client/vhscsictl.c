@@ -34,7 +34,10 @@ static const Verb verbs[] = {
         { "plan",       0, 1, OPTION_PRUNE | OPTION_FORCE | OPTION_IF_GENERATION | OPTION_TIMEOUT,  verb_plan },
         { "apply",      0, 1, OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY,         verb_apply },
         { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_import },
-        { "dump",       1, 1, OPTION_TARGET | OPTION_PORTABLE,                                      verb_dump },
+        { "dump",       1, 1, OPTION_TARGET | OPTION_PORTABLE | OPTION_GENERATION,                  verb_dump },
+        { "history",    0, 0, 0,                                                                    verb_history },
+        { "diff",       0, 2, 0,                                                                    verb_diff },
+        { "rollback",   1, 1, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_rollback },
         { "rescan",     0, 0, 0,                                                                    verb_rescan },
 };
 
@@ -51,6 +54,8 @@ static const char help_text[] =
         "  status                       Is all well? The exit status says it, too\n"
         "  doctor                       What on this host will hurt some day, and what to do about it\n"
         "  monitor                      Follow what changes, a line each\n"
+        "  history                      The last changes: when, who and what\n"
+        "  diff [N [M]]                 What is different now, or was at generation M, from generation N\n"
         "\n"
         "Change:\n"
         "  create [WWN]                 Make a target; without a WWN, one is generated and printed\n"
@@ -64,6 +69,7 @@ static const char help_text[] =
         "  apply [FILE]                 Make everything as the document says\n"
         "  import FORMAT [FILE]         Take over targetcli's configuration (targetcli), or a dump (native)\n"
         "  dump FORMAT                  Print what is wanted, as native or targetcli\n"
+        "  rollback N                   Make everything as it was at generation N\n"
         "  rescan                       Have the daemon look at all devices and at the kernel again\n"
         "\n"
         "WWN is a target's WWN in any notation, or its label if no other target has the same.\n"
@@ -73,15 +79,16 @@ static const char help_text[] =
         "     --dry-run                 Check it, change nothing\n"
         "     --timeout=TIME            Give up waiting after TIME (30s, 5min)\n"
         "     --if-generation=N         Only if nothing has changed since generation N (see status)\n"
-        "     --force                   destroy, remove-lun, apply: even under a running guest\n"
+        "     --force                   destroy, remove-lun, apply, rollback: even under a running guest\n"
         "     --label=TEXT              create: a name for people\n"
         "     --seed=TEXT               create: derive the WWN from this, such as the guest's UUID\n"
         "     --nexus=WWN               create: the nexus, which keys persistent reservations\n"
         "     --if-absent               create: an existing target of ours is fine\n"
         "     --all                     adopt: every foreign target\n"
         "     --prune                   plan, apply: remove what is not in the document\n"
-        "     --partly                  apply, import: what is refused does not keep the rest\n"
+        "     --partly                  apply, import, rollback: what is refused does not keep the rest\n"
         "     --portable                dump: for another host\n"
+        "     --generation=N            dump: as it was then; see history\n"
         "     --wait=TIME               ready: wait so long for what is missing\n"
         "     --target=WWN              export: to this target; dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"

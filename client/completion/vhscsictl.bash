@@ -19,12 +19,16 @@ __vhscsictl_devices() {
     __vhscsictl_ask devices | awk '$4 == "usable" { print $1; if ($3 != "-") print $3 }'
 }
 
+__vhscsictl_generations() {
+    __vhscsictl_ask history | awk '{ print $1 }'
+}
+
 _vhscsictl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show ready status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump rescan'
+    local verbs='list show ready status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -45,7 +49,7 @@ _vhscsictl() {
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1))
                 __vhscsictl_where+=("${COMP_WORDS[i]}") ;;
-            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--wait)
+            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--generation|--wait)
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1)) ;;
             -*|=) ;;
@@ -56,6 +60,7 @@ _vhscsictl() {
 
     case $prev in
         --json) offers='short pretty off' ;;
+        --generation) offers=$(__vhscsictl_generations) ;;
         --target) offers=$(__vhscsictl_targets ours) ;;
         -H|--host) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
         -M|--machine) offers=$(machinectl --no-legend --no-pager list 2>/dev/null | awk '{ print $1 }') ;;
@@ -71,7 +76,8 @@ _vhscsictl() {
             plan) options+=" --prune --force --if-generation --timeout" ;;
             apply) options+=" $change --prune --force --partly" ;;
             import) options+=" $change --force --partly" ;;
-            dump) options+=" --target --portable" ;;
+            dump) options+=" --target --portable --generation" ;;
+            rollback) options+=" $change --force --partly" ;;
             destroy|remove-lun) options+=" $change --force" ;;
             add-lun) options+=" $change $lun" ;;
             export) options+=" $change $lun --target" ;;
@@ -86,6 +92,7 @@ _vhscsictl() {
                 show:0|ready:0) offers=$(__vhscsictl_targets) ;;
                 import:0|dump:0) offers='targetcli native' ;;
                 plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+                rollback:0|diff:0|diff:1) offers=$(__vhscsictl_generations) ;;
                 adopt:0) offers=$(__vhscsictl_targets foreign) ;;
                 destroy:0|set-label:0|add-lun:0|remove-lun:0) offers=$(__vhscsictl_targets ours) ;;
                 remove-lun:1) offers=$(__vhscsictl_luns "${words[0]}") ;;

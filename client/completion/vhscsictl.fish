@@ -34,7 +34,7 @@ function __vhscsictl_arguments
             continue
         end
         switch $word
-            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --wait
+            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --generation --wait
                 set skip 1
             case '-*'
             case '*'
@@ -64,6 +64,10 @@ function __vhscsictl_luns
     __vhscsictl_ask show $seen[2] | awk '$2 ~ /^\[\?:/ { print $1 }'
 end
 
+function __vhscsictl_generations
+    __vhscsictl_ask history | awk '{ n = $1; $1 = ""; print n "\t" substr($0, 2) }'
+end
+
 complete -c vhscsictl -f
 
 complete -c vhscsictl -n __vhscsictl_no_verb -a list -d 'The targets'
@@ -84,6 +88,9 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a plan -d 'What apply would do'
 complete -c vhscsictl -n __vhscsictl_no_verb -a apply -d 'Make everything as a document says'
 complete -c vhscsictl -n __vhscsictl_no_verb -a import -d 'Take over a configuration'
 complete -c vhscsictl -n __vhscsictl_no_verb -a dump -d 'Print what is wanted'
+complete -c vhscsictl -n __vhscsictl_no_verb -a history -d 'The last changes'
+complete -c vhscsictl -n __vhscsictl_no_verb -a diff -d 'What is different since a generation'
+complete -c vhscsictl -n __vhscsictl_no_verb -a rollback -d 'Make everything as it was'
 complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
 
 complete -c vhscsictl -n '__vhscsictl_at 0 show ready' -a '(__vhscsictl_targets)'
@@ -103,7 +110,7 @@ complete -c vhscsictl -l no-pager -d 'Use no pager'
 complete -c vhscsictl -l no-legend -d 'Print no titles'
 complete -c vhscsictl -s l -l full -d 'Do not shorten columns'
 
-set -l change '__vhscsictl_verb create set-label destroy adopt add-lun remove-lun export apply import'
+set -l change '__vhscsictl_verb create set-label destroy adopt add-lun remove-lun export apply import rollback'
 complete -c vhscsictl -n $change -l dry-run -d 'Check, change nothing'
 complete -c vhscsictl -n $change -l timeout -x -d 'Give up waiting'
 complete -c vhscsictl -n $change -l if-generation -x -d 'Only if nothing has changed since'
@@ -116,8 +123,11 @@ complete -c vhscsictl -n '__vhscsictl_at 0 import dump' -a 'targetcli native'
 complete -c vhscsictl -n '__vhscsictl_at 0 plan apply' -F
 complete -c vhscsictl -n '__vhscsictl_at 1 import' -F
 complete -c vhscsictl -n '__vhscsictl_verb plan apply' -l prune -d 'Remove what is not in it'
-complete -c vhscsictl -n '__vhscsictl_verb apply import' -l partly -d 'What is refused does not keep the rest'
-complete -c vhscsictl -n '__vhscsictl_verb plan apply import' -l force -d 'Under running guests'
+complete -c vhscsictl -n '__vhscsictl_verb apply import rollback' -l partly -d 'What is refused does not keep the rest'
+complete -c vhscsictl -n '__vhscsictl_verb plan apply import rollback' -l force -d 'Under running guests'
+complete -c vhscsictl -n '__vhscsictl_at 0 diff rollback' -k -a '(__vhscsictl_generations)'
+complete -c vhscsictl -n '__vhscsictl_at 1 diff' -k -a '(__vhscsictl_generations)'
+complete -c vhscsictl -n '__vhscsictl_verb dump' -l generation -x -k -a '(__vhscsictl_generations)' -d 'As it was then'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l portable -d 'For another host'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l target -x -a '(__vhscsictl_our_targets)' -d 'This one only'
 complete -c vhscsictl -n '__vhscsictl_verb ready' -l wait -x -d 'For what is missing'

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <systemd/sd-event.h>
 
 #include "base/cleanup.h"
@@ -13,11 +14,12 @@
  *   { "on": "AddLun", "signature": "o", "reply": [ "/org/…" ] }        also "on": "GetAll /org/vhostscsi", for one object only
  *   { "on": "AddLun", "error": "org.vhostscsi.Error.InUse", "message": "…" }
  *   { "on": "AddLun", …, "delay": 1500 }                               milliseconds before the answer; -1: never
+ *   { "on": "AddLun", …, "next": { … } }                               the answer from the second time on
  *   { "signal": "InterfacesAdded", "path": "…", "interface": "…", "signature": "…", "args": [ … ] }
  *   { "own": true }, { "own": false }                                  takes and gives back the name
  *   { "exit": true }                                                   dies, with calls unanswered
  *
- * A variant is [ "signature", value ]. Each line is echoed as { "done": n } when it has been carried out. */
+ * A variant is [ "signature", value ], a descriptor the text of a file. Each line is echoed as { "done": n } when it has been carried out. */
 
 typedef struct Mock {
         sd_event *event;
@@ -46,6 +48,17 @@ static size_t signature_element(const char *s) {
 
 static int message_append(sd_bus_message *m, const char *signature, json_object *args);
 
+static int message_append_file(sd_bus_message *m, const char *text) {
+        _cleanup_close_ int fd = memfd_create("mock-document", MFD_CLOEXEC);
+
+        if (fd < 0)
+                return negative_errno();
+        if (pwrite(fd, text, strlen(text), 0) < 0)
+                return negative_errno();
+
+        return sd_bus_message_append_basic(m, 'h', &fd);
+}
+
 static int message_append_basic(sd_bus_message *m, char type, json_object *v) {
         union {
                 uint8_t y;
@@ -59,6 +72,8 @@ static int message_append_basic(sd_bus_message *m, char type, json_object *v) {
         case 'o':
         case 'g':
                 return sd_bus_message_append_basic(m, type, json_object_get_string(v));
+        case 'h':
+                return message_append_file(m, json_object_get_string(v));
         case 'b':
                 basic.b = json_object_get_boolean(v);
                 break;
@@ -219,7 +234,7 @@ static int call_log(sd_bus_message *m) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_) {
         const char *path = sd_bus_message_get_path(m);
         _cleanup_free_ char *key = NULL;
-        json_object *answer, *delay;
+        json_object *answer, *delay, *next;
         Mock *mock = userdata;
         int r;
 
@@ -242,6 +257,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error _un
                 r = answer_send(m, answer);
         else if (json_object_get_int64(delay) >= 0)
                 r = answer_later(mock, m, answer, json_object_get_uint64(delay));
+        if (r >= 0 && json_object_object_get_ex(answer, "next", &next))
+                r = value_set(mock->answers, value_string(answer, "on"), json_object_get(next));
 
         return r < 0 ? r : 1;
 }

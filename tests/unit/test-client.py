@@ -499,6 +499,83 @@ class TestChange(Case):
         self.assertEqual(p.returncode, 130)
 
 
+class TestHistory(Case):
+    ENTRIES = [[30, 1700000000000000, 4294967295, '', 'udev rules', [B]], [20, 0, 0, 'virsh', 'destroy ' + A + '\n', [A]],
+               [10, 1600000000000000, 4000000000, '', 'create ' + A, [A]]]
+
+    def documents(self, *documents):
+        """What ExportConfig answers, one after the other."""
+        answers = [{'signature': 'h', 'reply': [json.dumps({'format': 'vhscsid', 'version': 1, 'targets': d})]} for d in documents]
+        self.mock.order(on='ExportConfig', next=answers[1], **answers[0])
+
+    def test_history(self):
+        self.mock.answer('History', 'a(ttussas)', self.ENTRIES)
+        lines = self.run_ctl('history', env={'TZ': 'UTC'}).splitlines()
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'History', 'a{sv}', [{}])
+        self.assertEqual([line.split()[0] for line in lines], ['GENERATION', '30', '20', '10', '9'])
+        self.assertEqual(lines[1].split(), ['30', '2023-11-14', '22:13:20', 'vhscsid', 'udev', 'rules'])
+        self.assertEqual(lines[2].split()[:4], ['20', '-', 'root', '(virsh)'])
+        self.assertIn('destroy ' + A + '\\n', lines[2])
+        self.assertIn('uid 4000000000', lines[3])
+        entries = json.loads(self.run_ctl('history', '--json=short'))
+        self.assertEqual(entries[0], {'generation': 30, 'time': 1700000000000000, 'uid': None, 'program': '', 'reason': 'udev rules', 'targets': [B]})
+        self.assertEqual([e['uid'] for e in entries], [None, 0, 4000000000])
+        self.mock.answer('History', 'a(ttussas)', [])
+        self.assertEqual(self.run_ctl('history'), '')
+        self.assertIn('Nothing has been changed', self.stderr)
+        self.assertEqual(self.run_ctl('history', '--json=short'), '[]\n')
+        self.mock.refuse('History', 'org.freedesktop.DBus.Error.AccessDenied')
+        self.run_ctl('history', status=10)
+
+    def test_diff(self):
+        one = {'wwn': A, 'label': 'web', 'nexus': 'naa.5', 'luns': [{'number': 0, 'source': 'wwid=1', 'readonly': False, 'attributes': {'queue_depth': '64'}},
+                                                                    {'number': 10, 'source': 'wwid=2\x1b'}]}
+        two = {'wwn': A, 'nexus': 'naa.5', 'luns': [{'number': 0, 'source': 'wwid=1', 'readonly': True, 'attributes': {'queue_depth': '64'}},
+                                                    {'number': 2, 'source': 'wwid=3'}]}
+        self.documents([one], [two, {'wwn': B, 'luns': []}])
+        self.assertEqual(self.run_ctl('diff', '10', '20').splitlines(), [
+            f'- {A} label=web', f'- {A}/lun 0 readonly=false', f'+ {A}/lun 0 readonly=true', f'+ {A}/lun 2 source=wwid=3',
+            f'- {A}/lun 10 source=wwid=2\\x1b', f'+ {B}'])
+        calls = [c['args'] for c in self.mock.calls if c['member'] == 'ExportConfig']
+        self.assertEqual(calls, [['native', {'generation': 10}], ['native', {'generation': 20}]])
+
+        self.documents([one], [two])
+        differences = json.loads(self.run_ctl('diff', '10', '--json=short'))
+        self.assertEqual([d['object'] for d in differences], [A, f'{A}/lun 0', f'{A}/lun 2', f'{A}/lun 10'])
+        self.assertEqual(differences[2], {'object': f'{A}/lun 2', 'before': None, 'after': {'source': 'wwid=3'}})
+        self.assertEqual(self.last()['args'], ['native', {}])
+
+        # Without a generation: what the last change did.
+        self.mock.answer('History', 'a(ttussas)', self.ENTRIES)
+        self.documents([one], [one])
+        self.assertEqual(self.run_ctl('diff'), '')
+        self.assertEqual([c['args'][1] for c in self.mock.calls if c['member'] == 'ExportConfig'][-2:], [{'generation': 29}, {}])
+        self.mock.refuse('ExportConfig', 'org.vhostscsi.Error.NotFound')
+        self.run_ctl('diff', '7', status=3)
+        for bad in ('x', '-1', '1x', '18446744073709551616', ''):
+            self.run_ctl('diff', '--', bad, status=9)
+
+    def test_dump(self):
+        self.mock.answer('ExportConfig', 'h', '{}\n')
+        self.assertEqual(self.run_ctl('dump', 'native', '--generation=12', '--portable'), '{}\n')
+        self.assertEqual(self.last()['args'], ['native', {'generation': 12, 'portable': True}])
+        self.run_ctl('dump', 'native', '--generation=x', status=2)
+
+    def test_rollback(self):
+        self.mock.answer('Rollback', 'a(sss)', [[A, 'create', ''], [A + '/lun 0', 'create', 'wwid=1']])
+        self.assertIn('create', self.run_ctl('rollback', '9'))
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Rollback', 'ta{sv}', [9, {}])
+        self.assertIn('2 changes', self.stderr)
+        self.run_ctl('rollback', '9', '--dry-run', '--force', '--partly', '--if-generation=30', '--timeout=1')
+        self.assertEqual(self.last()['args'], [9, {'dry-run': True, 'force': True, 'partly': True, 'if-generation': 30, 'timeout': 1000000}])
+        self.assertIn('Nothing was changed', self.stderr)
+        self.mock.answer('Rollback', 'a(sss)', [[A, 'refuse', 'no']])
+        self.run_ctl('rollback', '9', '--partly', status=46)
+        self.run_ctl('rollback', status=2)
+        self.run_ctl('rollback', '9', '--prune', status=2)
+        self.run_ctl('rollback', 'x', status=9)
+
+
 class TestRefusals(Case):
     def table(self):
         """exit-status.c's own table: name to number."""
@@ -547,7 +624,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 19)
+        self.assertEqual(len(verbs), 22)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
@@ -870,6 +947,9 @@ class TestCompletion(Case):
 
     def test_bash(self):
         self.assertEqual(self.complete('vhscsictl', 's'), ['show', 'status', 'set-label'])
+        self.mock.answer('History', 'a(ttussas)', TestHistory.ENTRIES)
+        self.assertEqual(self.complete('vhscsictl', 'rollback', ''), ['30', '20', '10', '9'])
+        self.assertEqual(self.complete('vhscsictl', 'diff', '10', '2'), ['20'])
         self.assertEqual(self.complete('vhscsictl', 'show', 'naa.5001405a'), [A])
         self.assertEqual(self.complete('vhscsictl', 'show', 'web'), ['web1'])
         self.assertNotIn('naa.6001405eeeeeeeee', self.complete('vhscsictl', 'destroy', ''), 'foreign ones cannot be destroyed')
