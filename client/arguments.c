@@ -51,6 +51,7 @@ static const struct option options[] = {
         { "generation",      required_argument, NULL, VERB_OPTION(OPTION_GENERATION) },
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { "wait",            required_argument, NULL, VERB_OPTION(OPTION_WAIT) },
+        { "watch",           no_argument,       NULL, VERB_OPTION(OPTION_WATCH) },
         { NULL, 0, NULL, 0 },
 };
 
@@ -170,6 +171,7 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_PRUNE:
         case OPTION_PARTLY:
         case OPTION_PORTABLE:
+        case OPTION_WATCH:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
                 return 0;

@@ -37,6 +37,7 @@ typedef enum VerbOption {
         OPTION_PORTABLE = 1 << 19,
         OPTION_WAIT = 1 << 20,
         OPTION_GENERATION = 1 << 21,
+        OPTION_WATCH = 1 << 22,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,

@@ -45,6 +45,9 @@ int verb_export(Client *c, char **argv);
 int verb_devices(Client *c, char **argv);
 int verb_rescan(Client *c, char **argv);
 
+/* verb-stat.c */
+int verb_stat(Client *c, char **argv);
+
 /* verb-status.c */
 int verb_status(Client *c, char **argv);
 

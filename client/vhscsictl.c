@@ -21,6 +21,7 @@ static const Verb verbs[] = {
         { "show",       1, 1, 0,                                                                    verb_show },
         { "status",     0, 0, 0,                                                                    verb_status },
         { "devices",    0, 0, 0,                                                                    verb_devices },
+        { "stat",       0, 1, OPTION_WATCH,                                                         verb_stat },
         { "doctor",     0, 0, 0,                                                                    verb_doctor },
         { "monitor",    0, 0, 0,                                                                    verb_monitor },
         { "ready",      1, 1, OPTION_WAIT,                                                          verb_ready },
@@ -52,6 +53,7 @@ static const char help_text[] =
         "  devices                      The host's block devices, and which of them can be exported\n"
         "  ready WWN                    Can a guest be started on it? --wait=TIME waits until it can\n"
         "  status                       Is all well? The exit status says it, too\n"
+        "  stat [WWN]                   What the kernel has counted: operations, bytes, errors\n"
         "  doctor                       What on this host will hurt some day, and what to do about it\n"
         "  monitor                      Follow what changes, a line each\n"
         "  history                      The last changes: when, who and what\n"
@@ -98,6 +100,7 @@ static const char help_text[] =
         "     --shareable               add-lun, export: the device may be exported more than once\n"
         "     --path                    add-lun, export: one path of a disk, without multipath here\n"
         "     --attribute=NAME=VALUE    add-lun, export: an LIO attribute; may be repeated\n"
+        "     --watch                   stat: what is added each second, until ^C\n"
         "\n"
         "Other options:\n"
         "  -h --help                    Show this help\n"

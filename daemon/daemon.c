@@ -21,6 +21,7 @@
 #include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/request.h"
+#include "engine/statistics.h"
 #include "engine/worker.h"
 
 static void event_source_unrefp(sd_event_source **s) {
@@ -210,6 +211,7 @@ int daemon_start(Daemon *d, const char *state_dir) {
         int r;
 
         list_init(&e->workers);
+        list_init(&e->readings);
         list_init(&e->rescans);
         list_init(&e->answered);
         list_init(&e->probed);
@@ -252,6 +254,8 @@ void daemon_done(Daemon *d) {
         if (e->workers.next)
                 worker_stop_all(e);
         foreign_stop(e);
+        if (e->readings.next)
+                statistics_stop(e);
         if (e->registry.targets)
                 REGISTRY_FOREACH(&e->registry, t)
                         LIST_FOREACH(&t->requests, q, Request, link)

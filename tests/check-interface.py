@@ -30,7 +30,9 @@ MATRIX = {
     ("Target", "RemoveLun"): {LUNS, FORCE},
     ("Target", "SetLabel"): {TARGETS, FORCE},
     ("Target", "Destroy"): {TARGETS, FORCE},
+    ("Target", "GetStatistics"): set(),
     ("Lun", "Remove"): {LUNS, FORCE},
+    ("Lun", "GetStatistics"): set(),
 }
 STANDARD = {
     ("org.freedesktop.DBus.Introspectable", "Introspect"),

@@ -28,7 +28,7 @@ _vhscsictl() {
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show ready status devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
+    local verbs='list show ready status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -70,6 +70,7 @@ _vhscsictl() {
     if [[ -z $offers ]]; then
         case $verb in
             ready) options+=" --wait" ;;
+            stat) options+=" --watch" ;;
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
             adopt) options+=" $change --all" ;;
@@ -89,7 +90,7 @@ _vhscsictl() {
             offers=$verbs
         else
             case $verb:${#words[@]} in
-                show:0|ready:0) offers=$(__vhscsictl_targets) ;;
+                show:0|ready:0|stat:0) offers=$(__vhscsictl_targets) ;;
                 import:0|dump:0) offers='targetcli native' ;;
                 plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 rollback:0|diff:0|diff:1) offers=$(__vhscsictl_generations) ;;

@@ -7,6 +7,7 @@
 #include "bus/options.h"
 #include "bus/polkit.h"
 #include "bus/probe.h"
+#include "bus/statistics.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/lun-view.h"
@@ -192,6 +193,12 @@ static int method_remove(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return bus_lun_remove(e, m, l->target, l->number, &o, error);
 }
 
+static int method_get_statistics(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Lun *l = userdata;
+
+        return bus_statistics_answer(engine_of(sd_bus_message_get_bus(m)), m, l->target, l);
+}
+
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
 
@@ -210,6 +217,8 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("Attributes", "a{sv}", get_attributes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LastError", "(ss)", get_last_error, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
+        SD_BUS_METHOD_WITH_ARGS("GetStatistics", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{st}", statistics), method_get_statistics,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
 
         SD_BUS_VTABLE_END,

@@ -6,6 +6,7 @@
 #include "bus/options.h"
 #include "bus/polkit.h"
 #include "bus/probe.h"
+#include "bus/statistics.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
 
@@ -238,6 +239,10 @@ static int method_destroy(sd_bus_message *m, void *userdata, sd_bus_error *error
         return 1;
 }
 
+static int method_get_statistics(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_statistics_answer(engine_of(sd_bus_message_get_bus(m)), m, userdata, NULL);
+}
+
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
 
@@ -256,6 +261,8 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("RemoveLun", SD_BUS_ARGS("u", number, "a{sv}", options), SD_BUS_NO_RESULT, method_remove_lun,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SetLabel", SD_BUS_ARGS("s", label, "a{sv}", options), SD_BUS_NO_RESULT, method_set_label,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetStatistics", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sa{st}}", statistics), method_get_statistics,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Destroy", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_destroy, SD_BUS_VTABLE_UNPRIVILEGED),
 

@@ -41,6 +41,7 @@ typedef struct Engine {
         uint64_t survey_serial; /* counts surveys begun */
         uint64_t survey_done;   /* the last one that ended */
 
+        List readings;          /* of statistics (engine/statistics.c) */
         List rescans;           /* requests for Rescan(), which wait for the survey and all passes */
         List answered;          /* requests whose replies go out when publish has sent its signals */
         List probed;            /* requests whose message is on its way to its handler again */

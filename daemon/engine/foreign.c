@@ -381,11 +381,6 @@ static int on_datagram(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
-static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata) {
-        /* Only reaped; the socket tells the rest. Sinking drops the loop's reference, and with it the source. */
-        return sd_event_source_set_floating(source, false);
-}
-
 int foreign_look_closely(Engine *e, const Target *t) {
         for (size_t i = 0; i < t->n_luns; i++)
                 t->luns[i]->backstore->known = false;
@@ -396,7 +391,6 @@ int foreign_look_closely(Engine *e, const Target *t) {
 int foreign_start_survey(Engine *e) {
         _cleanup_(survey_freep) Survey *s = NULL;
         _cleanup_close_ int child_fd = -EBADF;
-        sd_event_source *reaper;
         int fds[2], r;
 
         s = calloc(1, sizeof *s);
@@ -428,13 +422,7 @@ int foreign_start_survey(Engine *e) {
                 _exit(EXIT_SUCCESS);
         }
 
-        /* Lives on its own: a child that waits in the kernel may outlive the survey. */
-        r = worker_watch(e, s->pid, on_child, NULL, &reaper);
-        if (r >= 0) {
-                (void) sd_event_source_set_floating(reaper, true);
-                sd_event_source_unref(reaper);
-        }
-
+        worker_leave(e, s->pid);
         e->survey_wanted = false;
         e->survey_closely = strv_free(e->survey_closely);
         e->survey = TAKE_PTR(s);

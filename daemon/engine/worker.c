@@ -93,6 +93,21 @@ int worker_watch(Engine *e, pid_t pid, sd_event_child_handler_t handler, void *u
         return 0;
 }
 
+static int on_left(sd_event_source *source, const siginfo_t *si, void *userdata) {
+        /* Sinking drops the loop's reference, and with it the source. */
+        return sd_event_source_set_floating(source, false);
+}
+
+void worker_leave(Engine *e, pid_t pid) {
+        sd_event_source *reaper;
+
+        if (worker_watch(e, pid, on_left, NULL, &reaper) < 0)
+                return;
+
+        (void) sd_event_source_set_floating(reaper, true);
+        sd_event_source_unref(reaper);
+}
+
 /* A LUN goes into the job when it is dirty and nobody has it, or its backstore, in hand. */
 static bool lun_is_free(const Lun *l) {
         const Lun *other;

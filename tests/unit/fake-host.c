@@ -8,9 +8,9 @@
 #include "kernel/guests.h"
 #include "kernel/uevents.h"
 
-/* Stands for kernel/bringup.c, kernel/guests.c and kernel/uevents.c in vhscsid-fake: the whole daemon on a host that is made up, for test-bus.py and for
- * people with a debugger. The host has disks /dev/fake0 … (wwid=36000, …) and obeys lines on standard input, each answered with "ok" or
- * "error: …" on standard output:
+/* Stands for kernel/bringup.c, kernel/guests.c and kernel/uevents.c in vhscsid-fake: the whole daemon on a host that is made up, for
+ * test-bus.py and for people with a debugger. The host has disks /dev/fake0 … (wwid=36000, …), and with VHSCSID_FAKE_FABRIC=bundled in the
+ * environment the module vhscsi. It obeys lines on standard input, each answered with "ok" or "error: …" on standard output:
  *
  *   disk N [SIZE]       appears, or appears again as a new instance        attach WWN, detach WWN   a guest comes, goes
  *   gone N              is removed                                         foreign WWN N            a target of somebody else's with disk N
@@ -256,6 +256,8 @@ static int obey(Uevents *u, char *line) {
                 return guest(fake_attach, word[1]);
         if (streq(word[0], "detach"))
                 return guest(fake_detach, word[1]);
+        if (streq(word[0], "set"))
+                return k == 3 ? fake_set_value(word[1], word[2]) : -EINVAL;
         if (streq(word[0], "fail"))
                 return k == 4 ? fail(word[1], word[2], atoi(word[3])) : -EINVAL;
 

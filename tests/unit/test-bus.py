@@ -601,6 +601,57 @@ class Calls(BusTest):
         self.assertLess(time.monotonic() - begin, 1)
 
 
+class Statistics(BusTest):
+    FABRIC_COUNTERS: dict = {}
+
+    def test_statistics(self) -> None:
+        """Of each LUN that is up; and what the fabric's module counts, where it does."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000", number=7)
+        waiting = self.add_lun(target, "wwid=36009")
+        place = self.get(lun, LUN, "Backstore")
+        values = {f"vhost/{WWN}/tpgt_1/lun/lun_7/statistics/scsi_tgt_port/in_cmds": 1000,
+                  f"vhost/{WWN}/tpgt_1/lun/lun_7/statistics/scsi_tgt_port/read_mbytes": 5,
+                  f"vhost/{WWN}/tpgt_1/lun/lun_7/statistics/scsi_tgt_port/write_mbytes": (1 << 44) - 1,
+                  f"core/{place}/statistics/scsi_tgt_dev/resets": 3, f"core/{place}/statistics/scsi_tgt_dev/aborts_complete": 2}
+        for path, value in values.items():
+            self.host.tell(f"set {path} {value}")
+        counted = {"commands": 1000, "read-bytes": 5 << 20, "written-bytes": (1 << 64) - (1 << 20), "resets": 3, "aborts": 2}
+        with self.unchanged():
+            self.assertEqual(self.call(lun, LUN, "GetStatistics")[0], counted)
+            self.assertEqual(self.call(waiting, LUN, "GetStatistics")[0], {})
+            self.assertEqual(self.call(target, TARGET, "GetStatistics")[0], {"lun/7": counted} | self.FABRIC_COUNTERS)
+        # Together, each is answered, and rightly.
+        asked = [(self.bus.send("GetStatistics", "", path=path, interface=interface, dest=NAME), path)
+                 for path, interface in ((lun, LUN), (target, TARGET)) * 20]
+        for serial, path in asked:
+            self.assertEqual(self.bus.wait(serial, 20)[0], counted if path == lun else {"lun/7": counted} | self.FABRIC_COUNTERS)
+
+    def test_statistics_of_one_that_drains(self) -> None:
+        """It is left alone, and the others tell."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        self.add_lun(target, "wwid=36001")
+        self.host.tell("suspend 0")
+        serial = self.bus.send("Remove", "a{sv}", {}, path=lun, interface=LUN, dest=NAME)
+        wait_until("the removal", lambda: self.objects()[lun][LUN]["State"] == "draining")
+        self.assertEqual(set(self.call(target, TARGET, "GetStatistics")[0]), {"lun/1"} | set(self.FABRIC_COUNTERS))
+        self.assertEqual(self.call(lun, LUN, "GetStatistics")[0], {})
+        self.host.tell("resume 0")
+        self.assertEqual(self.bus.wait(serial, 20), ())
+
+    def test_statistics_of_a_foreign_target(self) -> None:
+        self.host.tell("foreign naa.6001405000000001 1")
+        self.manager("Rescan")
+        zero = {"commands": 0, "read-bytes": 0, "written-bytes": 0, "resets": 0, "aborts": 0}
+        self.assertEqual(self.call(target_path("naa.6001405000000001"), TARGET, "GetStatistics")[0], {"lun/0": zero} | self.FABRIC_COUNTERS)
+
+
+class BundledStatistics(Statistics):
+    FABRIC = "bundled"
+    FABRIC_COUNTERS = {"fabric": dict.fromkeys(("requests", "read-bytes", "written-bytes", "errors", "kicks", "signals", "in-flight"), 0)}
+
+
 class Documents(BusTest):
     """Whole configurations over a descriptor."""
 

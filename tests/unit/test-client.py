@@ -363,6 +363,48 @@ class TestReady(Case):
         self.assertIn(process.returncode, (130, -signal.SIGINT))
 
 
+class TestStat(Case):
+    def setUp(self):
+        super().setUp()
+        self.count(0)
+
+    def count(self, more):
+        lun = {'commands': 100 + more, 'read-bytes': (5 << 20) + more, 'written-bytes': 0, 'resets': 1, 'aborts': 0}
+        fabric = {'requests': 1000 + more, 'read-bytes': 3 << 30, 'written-bytes': more, 'errors': more, 'in-flight': 8}
+        self.mock.answer('GetStatistics', 'a{sa{st}}', {})
+        self.mock.answer(f'GetStatistics {target_path(A)}', 'a{sa{st}}', {'fabric': fabric, 'lun/2': lun})
+
+    def test_totals(self):
+        out = self.run_ctl('stat')
+        lines = out.splitlines()
+        self.assertEqual(lines[0].split(), ['TARGET', 'LUN', 'OPS', 'READ', 'WRITTEN', 'ERRORS', 'IN', 'FLIGHT'])
+        self.assertEqual([line.split() for line in lines[1:]], [[A, 'all', '1000', '3G', '0B', '0', '8'], [A, '2', '100', '5M', '0B', '-', '-']])
+        self.assertEqual(self.run_ctl('stat', A), out)
+        self.assertEqual(self.run_ctl('stat', 'web1'), out)
+        self.assertEqual(len(self.run_ctl('stat', B).splitlines()), 1)
+        self.assert_call(self.last(), target_path(B), TARGET, 'GetStatistics', '', [])
+        found = json.loads(self.run_ctl('stat', A, '--json=short'))
+        self.assertEqual([(t['wwn'], t['statistics']['lun/2']['resets'], t['statistics']['fabric']['requests']) for t in found], [(A, 1, 1000)])
+        self.run_ctl('stat', 'naa.5001405fffffffff', status=3)
+        self.run_ctl('stat', A, B, status=2)
+
+    def test_rates(self):
+        """What was added, as so much a second; and the end that the user makes is none of an error."""
+        process = subprocess.Popen([VHSCSICTL, 'stat', A, '--watch', '--no-legend'], env=self.env, stdout=subprocess.PIPE, text=True)
+        self.mock.wait_for_call('GetStatistics')
+        self.count(1 << 20)
+        fabric, lun = (process.stdout.readline().split() for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        self.assertEqual(process.wait(20), 0)
+        process.stdout.close()
+        # At least a second passed, and that many were not added in one.
+        self.assertLessEqual(int(fabric[2]), 1 << 20)
+        self.assertGreater(int(fabric[2]), 0)
+        self.assertEqual((fabric[:2], fabric[3], fabric[6]), ([A, 'all'], '0B', '8'))
+        self.assertEqual((lun[:2], lun[2], lun[5:]), ([A, '2'], fabric[2], ['-', '-']))
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
@@ -624,7 +666,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 22)
+        self.assertEqual(len(verbs), 23)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
@@ -946,7 +988,7 @@ class TestCompletion(Case):
         return p.stdout.split()
 
     def test_bash(self):
-        self.assertEqual(self.complete('vhscsictl', 's'), ['show', 'status', 'set-label'])
+        self.assertEqual(self.complete('vhscsictl', 's'), ['show', 'status', 'stat', 'set-label'])
         self.mock.answer('History', 'a(ttussas)', TestHistory.ENTRIES)
         self.assertEqual(self.complete('vhscsictl', 'rollback', ''), ['30', '20', '10', '9'])
         self.assertEqual(self.complete('vhscsictl', 'diff', '10', '2'), ['20'])
@@ -971,7 +1013,7 @@ class TestCompletion(Case):
                                stdout=subprocess.PIPE, text=True, env=self.environment(), check=True, timeout=20)
             return [row.split('\t')[0] for row in p.stdout.splitlines()]
 
-        self.assertEqual(sorted(complete('vhscsictl s')), ['set-label', 'show', 'status'])
+        self.assertEqual(sorted(complete('vhscsictl s')), ['set-label', 'show', 'stat', 'status'])
         self.assertEqual(complete('vhscsictl show naa.5001405a'), [A])
         self.assertIn('web1', complete('vhscsictl --no-pager destroy '))
         self.assertNotIn('naa.6001405eeeeeeeee', complete('vhscsictl destroy '))
