@@ -70,25 +70,36 @@ static bool data_next(struct data_walk *w, struct vhscsi_seg *ret)
 
 /* -- commands */
 
+/*
+ * References, not pins, as vhost_scsi has it: the accounting of pins costs more
+ * than all else that is done for a page, and a guest's memory is not forked
+ * (QEMU, MADV_DONTFORK). What was written to is dirty, whatever the page tables
+ * say by now.
+ */
+static void pages_release(struct scatterlist *sg, unsigned int n, bool written)
+{
+	struct scatterlist *end = sg + n;
+
+	for (; sg < end; sg++) {
+		struct page *p = sg_page(sg);
+
+		if (written && !PageDirty(p))
+			set_page_dirty_lock(p);
+		put_page(p);
+	}
+}
+
 void vhscsi_data_unmap(struct vhscsi_cmd *cmd)
 {
-	unsigned int i;
-
-	if (cmd->bounced)
-		for (i = 0; i < cmd->npages; i++)
-			__free_page(cmd->pages[i]);
-	else if (cmd->npages)
-		unpin_user_pages_dirty_lock(cmd->pages, cmd->npages,
-					    cmd->req.dir == VHSCSI_DIR_IN);
-	cmd->npages = 0;
+	if (!cmd->bounced && cmd->req.dir == VHSCSI_DIR_IN)
+		pages_release(cmd->sgl, cmd->npieces, true);
+	else
+		pages_release(cmd->sgl, cmd->npieces, false);
 	cmd->npieces = 0;
 	cmd->bounced = false;
 
-	if (cmd->pages != cmd->pages_inline)
-		kvfree(cmd->pages);
-	if (cmd->sgl != cmd->sgl_inline)
+	if (cmd->sgl != cmd->sgl_inline && cmd->sgl != cmd->sgl_kept)
 		kvfree(cmd->sgl);
-	cmd->pages = cmd->pages_inline;
 	cmd->sgl = cmd->sgl_inline;
 }
 
@@ -121,21 +132,26 @@ static int cmd_keep_in(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c,
 
 static int cmd_room(struct vhscsi_cmd *cmd, unsigned int pieces)
 {
+	struct scatterlist *sgl;
+
+	if (pieces <= VHSCSI_INLINE_PIECES)
+		return 0;
+	if (pieces <= cmd->nkept) {
+		cmd->sgl = cmd->sgl_kept;
+		return 0;
+	}
 	if (pieces > VHSCSI_MAX_PIECES)
 		return -E2BIG;
-	if (pieces > VHSCSI_INLINE_PIECES) {
-		struct page **pages = kvmalloc_array(pieces, sizeof(*pages), GFP_KERNEL);
-		struct scatterlist *sgl = kvmalloc_array(pieces, sizeof(*sgl), GFP_KERNEL);
 
-		if (!pages || !sgl) {
-			kvfree(pages);
-			kvfree(sgl);
-			return -ENOMEM;
-		}
-		cmd->pages = pages;
-		cmd->sgl = sgl;
+	sgl = kvmalloc_array(pieces, sizeof(*sgl), GFP_KERNEL);
+	if (!sgl)
+		return -ENOMEM;
+	cmd->sgl = sgl;
+	if (pieces <= VHSCSI_KEPT_PIECES) {
+		kvfree(cmd->sgl_kept);
+		cmd->sgl_kept = sgl;
+		cmd->nkept = pieces;
 	}
-	sg_init_table(cmd->sgl, pieces);
 	return 0;
 }
 
@@ -189,25 +205,38 @@ static bool data_is_straight(struct data_walk w, const u8 *cdb, bool in,
 	return straight;
 }
 
-static int cmd_pin(struct vhscsi_cmd *cmd, struct data_walk w)
+/* A page an entry: the target core and its backends count on that. */
+static void sg_put(struct scatterlist *sg, struct page *p, u32 len, u32 offset)
+{
+	sg->page_link = 0;
+	sg_set_page(sg, p, len, offset);
+}
+
+/*
+ * The pages of a segment are looked up into the end of the entries that they will
+ * have: none is overwritten before its turn.
+ */
+static int cmd_take_pages(struct vhscsi_cmd *cmd, struct data_walk w)
 {
 	unsigned int flags = cmd->req.dir == VHSCSI_DIR_IN ? FOLL_WRITE : 0;
 	struct vhscsi_seg s;
 
 	while (data_next(&w, &s)) {
+		struct scatterlist *sg = cmd->sgl + cmd->npieces;
 		u32 offset = offset_in_page(s.uva);
 		int i, got, n = (offset + (u64)s.len + PAGE_SIZE - 1) >> PAGE_SHIFT;
+		struct page **pages = (struct page **)(sg + n) - n;
 
-		got = pin_user_pages_fast(s.uva - offset, n, flags,
-					  cmd->pages + cmd->npages);
+		got = get_user_pages_fast(s.uva - offset, n, flags, pages);
 		for (i = 0; i < got; i++) {
 			u32 part = min_t(u32, s.len, PAGE_SIZE - offset);
 
-			sg_set_page(&cmd->sgl[cmd->npieces++],
-				    cmd->pages[cmd->npages++], part, offset);
+			sg_put(sg++, pages[i], part, offset);
 			s.len -= part;
 			offset = 0;
 		}
+		if (got > 0)
+			cmd->npieces += got;
 		if (got != n)
 			return -EFAULT;
 	}
@@ -229,8 +258,7 @@ static int cmd_bounce(struct vhscsi_cmd *cmd, struct data_walk w)
 
 		if (!p)
 			return -ENOMEM;
-		cmd->pages[cmd->npages++] = p;
-		sg_set_page(&cmd->sgl[cmd->npieces++], p, part, 0);
+		sg_put(&cmd->sgl[cmd->npieces++], p, part, 0);
 		left -= part;
 	}
 
@@ -238,7 +266,7 @@ static int cmd_bounce(struct vhscsi_cmd *cmd, struct data_walk w)
 		while (s.len) {
 			u32 in_page = offset_in_page(offset);
 			u32 part = min_t(u32, s.len, PAGE_SIZE - in_page);
-			void *to = page_address(cmd->pages[offset >> PAGE_SHIFT]);
+			void *to = sg_virt(&cmd->sgl[offset >> PAGE_SHIFT]);
 
 			if (copy_from_user(to + in_page, u64_to_user_ptr(s.uva), part))
 				return -EFAULT;
@@ -261,7 +289,7 @@ int vhscsi_data_unbounce(struct vhscsi_cmd *cmd, u32 bytes)
 		while (s.len) {
 			u32 in_page = offset_in_page(offset);
 			u32 part = min_t(u32, s.len, PAGE_SIZE - in_page);
-			void *from = page_address(cmd->pages[offset >> PAGE_SHIFT]);
+			void *from = sg_virt(&cmd->sgl[offset >> PAGE_SHIFT]);
 
 			if (copy_to_user(u64_to_user_ptr(s.uva), from + in_page, part))
 				return -EFAULT;
@@ -299,7 +327,7 @@ int vhscsi_data_map(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c)
 	r = cmd_room(cmd, pieces);
 	if (r)
 		return r;
-	r = straight ? cmd_pin(cmd, w) : cmd_bounce(cmd, w);
+	r = straight ? cmd_take_pages(cmd, w) : cmd_bounce(cmd, w);
 	if (!r)
 		sg_mark_end(&cmd->sgl[cmd->npieces - 1]);
 	return r;

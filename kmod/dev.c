@@ -417,6 +417,7 @@ static int queue_set_addr(struct vhscsi_queue *q, const struct vhost_vring_addr 
 	ring.desc = u64_to_user_ptr(a->desc_user_addr);
 	ring.avail = u64_to_user_ptr(a->avail_user_addr);
 	ring.used = u64_to_user_ptr(a->used_user_addr);
+	ring.told_valid = false;
 	if (q->live && !ring_access_ok(&ring))
 		r = -EINVAL;
 	else

@@ -22,14 +22,15 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 		cmd = kmalloc(sizeof(*cmd), GFP_KERNEL);
 		if (!cmd)
 			return NULL;
+		cmd->sgl_kept = NULL;
+		cmd->nkept = 0;
 		cmd->older = q->all;
 		q->all = cmd;
 	}
 
-	memset(cmd, 0, offsetof(struct vhscsi_cmd, pages_inline));
+	memset(cmd, 0, offsetof(struct vhscsi_cmd, sgl_inline));
 	cmd->q = q;
 	cmd->head = c->head;
-	cmd->pages = cmd->pages_inline;
 	cmd->sgl = cmd->sgl_inline;
 	cmd->in = cmd->in_inline;
 	q->inflight++;
@@ -56,6 +57,7 @@ void vhscsi_cmds_free(struct vhscsi_queue *q)
 		struct vhscsi_cmd *cmd = q->all;
 
 		q->all = cmd->older;
+		kvfree(cmd->sgl_kept);
 		kfree(cmd);
 	}
 }

@@ -73,6 +73,7 @@ int vhscsi_ring_start(struct vhscsi_ring *r)
 	r->fault = VHSCSI_FAULT_NONE;
 	r->avail_seen = r->last_avail;
 	r->signalled_valid = false;
+	r->told_valid = false;
 	r->quiet = false;
 	r->taken = 0;
 
@@ -362,6 +363,11 @@ bool vhscsi_ring_listen(struct vhscsi_ring *r)
 		return false;
 
 	r->quiet = false;
+
+	/* It knows already: whoever comes kicks. */
+	if (r->event_idx && r->told_valid && r->told == r->last_avail)
+		return false;
+
 	if (r->event_idx)
 		ret = write_u16(r->last_avail,
 				(__virtio16 __user *)&r->used->ring[r->num]);
@@ -371,6 +377,9 @@ bool vhscsi_ring_listen(struct vhscsi_ring *r)
 		r->fault = VHSCSI_FAULT_RING_MEMORY;
 		return false;
 	}
+
+	r->told = r->last_avail;
+	r->told_valid = true;
 
 	/* The wish before the look. */
 	smp_mb();

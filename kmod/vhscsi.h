@@ -50,6 +50,7 @@
 #define VHSCSI_MAX_PAGES	2048
 #define VHSCSI_MAX_PIECES	(VHSCSI_MAX_PAGES + VHSCSI_MAX_SEGS)
 #define VHSCSI_INLINE_PIECES	17	/* 64 KiB that begin anywhere */
+#define VHSCSI_KEPT_PIECES	256	/* 1 MiB; more is taken anew each time */
 #define VHSCSI_INLINE_RESP	2
 #define VHSCSI_BATCH		128
 
@@ -81,14 +82,16 @@ struct vhscsi_cmd {
 	struct vhscsi_seg in_inline[VHSCSI_INLINE_RESP];
 
 	bool bounced;
-	unsigned int npages, npieces;
-	struct page **pages;
+	unsigned int npieces;
 	struct scatterlist *sgl;
-	struct page *pages_inline[VHSCSI_INLINE_PIECES];
 	struct scatterlist sgl_inline[VHSCSI_INLINE_PIECES];
 
 	u8 cdb[VIRTIO_SCSI_CDB_SIZE];
 	u8 sense[TRANSPORT_SENSE_BUFFER];
+
+	/* From here on it stays from one request to the next. */
+	struct scatterlist *sgl_kept;	/* a larger one that was needed once */
+	unsigned int nkept;
 
 	struct vhscsi_cmd *older;	/* queue->all */
 	bool busy;

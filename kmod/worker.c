@@ -127,8 +127,15 @@ static void worker_poll(struct vhscsi_worker *w)
 static void worker_sleep(struct vhscsi_worker *w)
 {
 	u64 limit = READ_ONCE(vhscsi_poll_us) * NSEC_PER_USEC;
-	u64 slept = local_clock();
+	u64 slept;
 
+	if (!limit) {
+		schedule();
+		w->poll_ns = 0;
+		return;
+	}
+
+	slept = local_clock();
 	schedule();
 	slept = local_clock() - slept;
 	if (slept < limit)

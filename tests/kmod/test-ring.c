@@ -401,6 +401,16 @@ static void test_quiet(void) {
         g_assert_cmpint(vhscsi_ring_next(&d.ring, d.mem, d.chain), ==, 1);
         g_assert_false(vhscsi_ring_listen(&d.ring));
         g_assert_cmpuint(vring_avail_event(&d.vring), ==, 1);
+
+        /* It knows already, and one that comes then has kicked; told again it is when there is something new to tell. */
+        g_assert_false(vhscsi_ring_listen(&d.ring));
+        driver_offer(&d, 0);
+        g_assert_false(vhscsi_ring_listen(&d.ring));
+        vhscsi_ring_put(&d.ring, 0, 0);
+        g_assert_cmpint(vhscsi_ring_next(&d.ring, d.mem, d.chain), ==, 1);
+        driver_offer(&d, 0);
+        g_assert_true(vhscsi_ring_listen(&d.ring));
+        g_assert_cmpuint(vring_avail_event(&d.vring), ==, 2);
         driver_done(&d);
 }
 
