@@ -1,21 +1,39 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bringing one target with N LUNs up from nothing: vhscsid at its start, a sequential loop in C, `targetctl restore`. In the lab:
-`lab bench [N]`. The machine is emulated, so look at the ratios, not at the seconds."""
+`lab bench restore [--runs=R] [N …]`. Theirs is measured up to 256 LUNs and extrapolated beyond, from two sizes and that it is quadratic. The
+machine is emulated, so look at the ratios, not at the seconds."""
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit import BUS_NAME, CORE, Api, run, service_pid, service_start, service_stop, wait_until
+from labkit import BUS_NAME, CORE, TRACING, Api, ConfigfsTrace, run, service_pid, service_start, service_stop, wait_until
 
 DAEMON = "/usr/libexec/vhscsid"
 FLOOR = "/usr/local/lib/vhscsid-lab/floor"
 SAVED = "/run/lab-saveconfig.json"
 WWN = "naa.5001405f20000000"
 RUNS = 3
+THEIRS_MAX = 256
+TRACE_KIB = 16384
+
+
+@dataclass
+class Row:
+    """What was measured with so many LUNs; seconds."""
+    count: int
+    floor: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    unit: list[float] = field(default_factory=list)
+    rss: int = 0                # KiB
+    theirs: float | None = None
+    extrapolated: bool = False
+    calls: float = 0            # that change configfs, or would, a LUN
 
 
 def down() -> float:
@@ -32,15 +50,24 @@ def floor(count: int) -> float:
     return seconds
 
 
+def make_disks(count: int) -> None:
+    run(["modprobe", "null_blk", f"nr_devices={count}", "gb=1"], timeout=600)
+    run(["udevadm", "settle", "--timeout=600"], timeout=610)
+    run(["modprobe", "-a", "vhost_scsi", "target_core_iblock"])
+    wait_until("configfs is mounted", CORE.is_dir)
+
+
+def apply_luns(count: int) -> None:
+    """The service runs, and has the target with so many in the end, those that it has already among them."""
+    luns = [{"number": n, "source": f"/dev/nullb{n}"} for n in range(count)]
+    document = {"format": "vhscsid", "version": 1, "targets": [{"wwn": WWN, "luns": luns}]}
+    run(["vhscsictl", "apply", "-"], input=json.dumps(document), timeout=600)
+
+
 def make_wanted(count: int) -> None:
     service_start()
-    api = Api()
-    target = api.create(WWN)
-    # Fewer than the bus lets one connection have under way.
-    for start in range(0, count, 64):
-        for serial in [target.send("AddLun", "sa{sv}", f"/dev/nullb{n}", {}) for n in range(start, min(start + 64, count))]:
-            api.bus.wait(serial, 300)
-    api.close()
+    apply_luns(count)
+    wait_online()
     service_stop()
     down()
 
@@ -83,6 +110,17 @@ def restore_by_systemd() -> tuple[float, int]:
     return seconds, int(status.split("VmRSS:")[1].split()[0])
 
 
+def calls_a_lun(count: int) -> float:
+    with ConfigfsTrace() as trace:
+        service_start()
+        wait_online()
+        calls = len(trace.changes(failed=True))
+        trace.disarm()
+    service_stop()
+    down()
+    return calls / count
+
+
 def targetctl(count: int) -> float:
     """rtslib's own saved configuration of the floor's target."""
     run([FLOOR, "up", str(count)], timeout=600)
@@ -99,33 +137,74 @@ def targetctl(count: int) -> float:
     return seconds
 
 
-def main(count: int) -> int:
-    print(f"{count} LUNs on null_blk, {os.cpu_count()} CPUs, Linux {os.uname().release}", flush=True)
-    run(["modprobe", "null_blk", f"nr_devices={count}", "gb=1"])
-    run(["udevadm", "settle", "--timeout=180"], timeout=200)
-    run(["modprobe", "-a", "vhost_scsi", "target_core_iblock"])
-    wait_until("configfs is mounted", CORE.is_dir)
+def extrapolate(rows: list[Row], count: int) -> float | None:
+    """t = a n + b n², through the two largest that were measured."""
+    known = [r for r in rows if r.theirs is not None and not r.extrapolated][-2:]
+    if len(known) < 2:
+        return None
+    (n, t), (m, u) = ((r.count, r.theirs) for r in known)
+    b = (u / m - t / n) / (m - n)
+    return (t / n - b * n) * count + b * count * count
 
-    floors = sorted(floor(count) for _ in range(RUNS))
-    print(f"  C floor, one after the other   {floors[RUNS // 2]:8.2f} s   ({', '.join(f'{s:.2f}' for s in floors)})", flush=True)
+
+def measure(count: int, runs: int) -> Row:
+    row = Row(count)
     make_wanted(count)
-    runs = sorted(restore_alone() for _ in range(RUNS))
-    ours = runs[RUNS // 2]
-    print(f"  vhscsid, exec to all online    {ours:8.2f} s   ({', '.join(f'{s:.2f}' for s in runs)})", flush=True)
-    units = sorted(restore_by_systemd() for _ in range(RUNS))
-    unit, rss = units[RUNS // 2]
-    print(f"  the same by systemctl start    {unit:8.2f} s   ({', '.join(f'{s:.2f}' for s, _ in units)}; the unit's sandbox is in it)",
+    # In turns: what else the machine does hits one as much as the others.
+    for _ in range(runs):
+        row.floor.append(floor(count))
+        row.ours.append(restore_alone())
+        seconds, row.rss = restore_by_systemd()
+        row.unit.append(seconds)
+    row.calls = calls_a_lun(count)
+    if count <= THEIRS_MAX:
+        row.theirs = targetctl(count)
+    print(f"  {count:5} LUNs: C floor {listed(row.floor)}, vhscsid from its exec {listed(row.ours)}, by systemctl start {listed(row.unit)}, "
+          f"targetctl {f'{row.theirs:.2f}' if row.theirs else 'not run'} s; resident when idle {row.rss / 1024:.2f} MiB", flush=True)
+    return row
+
+
+def listed(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.2f} ({', '.join(f'{s:.2f}' for s in sorted(seconds))})"
+
+
+def goals(row: Row, before: Row | None) -> list[tuple[str, float, float, bool]]:
+    """(what, figure, bound, whether it is to be at most that)"""
+    ours = statistics.median(row.ours)
+    found = [("vhscsid / C floor", ours / statistics.median(row.floor), 0.4, True),
+             ("changing calls a LUN", row.calls, 20, True),
+             ("resident, MiB", row.rss / 1024, 6 + 2 * row.count / 1000, True)]
+    if row.theirs:
+        how = " (extrapolated)" if row.extrapolated else ""
+        found.append((f"targetctl{how} / vhscsid", row.theirs / ours, 60 if row.count >= 256 else 20, False))
+    if before and row.count == 4 * before.count and before.count >= 256:
+        found.append((f"vhscsid, {row.count} / {before.count} LUNs", ours / statistics.median(before.ours), 4.4, True))
+    return found
+
+
+def main(counts: list[int], runs: int) -> int:
+    print(f"restore on null_blk, {os.cpu_count()} CPUs, emulated, Linux {os.uname().release}; median of {runs} runs, in turns, in seconds",
           flush=True)
-    print(f"  vhscsid, resident when idle    {rss / 1024:8.2f} MiB", flush=True)
-    theirs = targetctl(count)
-    print(f"  targetctl restore              {theirs:8.2f} s", flush=True)
-    met = (ours / floors[RUNS // 2] <= 0.5, theirs / ours >= 50, rss <= 8 * 1024)
-    for text, ok in zip((f"vhscsid / floor      {ours / floors[RUNS // 2]:.2f}   (to reach: at most 0.50)",
-                         f"targetctl / vhscsid  {theirs / ours:.0f}   (to reach: at least 50)",
-                         f"RSS                  {rss / 1024:.2f} MiB   (to reach: at most 8)"), met):
-        print(f"  {'reached' if ok else 'MISSED '}  {text}", flush=True)
-    return 0 if all(met) else 1
+    make_disks(max(counts))
+    (TRACING / "buffer_size_kb").write_text(str(TRACE_KIB))
+    rows = [measure(count, runs) for count in sorted(counts)]
+
+    met = True
+    for row, before in zip(rows, [None, *rows]):
+        if row.theirs is None:
+            row.theirs, row.extrapolated = extrapolate(rows, row.count), True
+        for what, figure, bound, at_most in goals(row, before):
+            reached = figure <= bound if at_most else figure >= bound
+            met = met and reached
+            print(f"  {'reached' if reached else 'MISSED '}  {row.count:5} LUNs  {what:36} {figure:8.2f}   "
+                  f"(to reach: at {'most' if at_most else 'least'} {bound:g})", flush=True)
+    return 0 if met else 1
+
+
+def arguments(argv: list[str]) -> tuple[list[int], int]:
+    runs = [int(a.removeprefix("--runs=")) for a in argv if a.startswith("--runs=")]
+    return [int(a) for a in argv if a.isdigit()] or [64, 256], (runs or [RUNS])[-1]
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 256))
+    sys.exit(main(*arguments(sys.argv[1:])))

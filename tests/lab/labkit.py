@@ -286,14 +286,20 @@ class ConfigfsTrace:
         if not (TRACING / "events/lab").exists():
             (TRACING / "kprobe_events").write_text(
                 "".join(f"r:lab/{k} {symbol} ret=$retval:s64\n" for k, symbol in self.PROBES.items()))
+        if (TRACING / "events/lab/enable").read_text().strip() != "1":
             (TRACING / "events/lab/enable").write_text("1")
         (TRACING / "trace").write_text("")
         return self
 
-    def changes(self) -> list[str]:
+    def changes(self, failed: bool = False) -> list[str]:
+        """failed: those as well that changed nothing."""
         pattern = re.compile(r"^ *(.+)-(\d+) +\[.*: (\w+): .* ret=(-?\d+)$", re.M)
         return [f"{comm}[{pid}] {what}" for comm, pid, what, ret
-                in pattern.findall((TRACING / "trace").read_text()) if int(ret) >= 0]
+                in pattern.findall((TRACING / "trace").read_text()) if failed or int(ret) >= 0]
+
+    def disarm(self) -> None:
+        """For who measures time next."""
+        (TRACING / "events/lab/enable").write_text("0")
 
     def __exit__(self, *exc: Any) -> None:
         pass

@@ -7,7 +7,8 @@
     lab test SUITE.TEST     one test
     lab shell               a root shell in a machine with vhscsid installed (nested-guest, vhscsictl, …)
     lab image               builds the machine's image, if it is not there yet
-    lab bench [NAME] [N]    figures (slow, not part of check): restore (N LUNs by vhscsid, a C loop, targetctl; the default),
+    lab bench [NAME] [N…]   figures (slow, not part of check): restore (N LUNs by vhscsid, a C loop, targetctl; the default),
+                            luns (one more LUN at N, list, a start over them, memory),
                             autoexport (N maps by a udev rule), events (N disks, from udev's word to the LUN),
                             kmod (the bundled module beside vhost_scsi)
     lab list                the suites
