@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <malloc.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
@@ -232,6 +233,9 @@ int daemon_start(Daemon *d, const char *state_dir) {
         }
         if (r < 0)
                 return r;
+
+        /* What all the devices and the first look took for a moment, in threads as well. */
+        (void) malloc_trim(0);
 
         (void) sd_notify(false, "READY=1\nSTATUS=Keeping targets as they are wanted");
         log_info("Ready: %zu targets, fabric %s (%s)", map_size(e->registry.targets), e->fabric.module, e->fabric.origin);
