@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <sys/stat.h>
 
 #include "base/errno.h"
@@ -86,15 +87,27 @@ static int fsync_dir(int dirfd) {
         return 0;
 }
 
-int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size) {
-        _cleanup_close_ int fd = -EBADF;
-        char temporary[300];
+/* A second name for the old content, to go back to. 1: it has one; 0: there is no old content. */
+static int keep_at(int dirfd, const char *name, const char *old) {
         int r;
 
-        /* A fixed name: one writer, and what a crash leaves behind is overwritten by the next save. */
+        r = linkat(dirfd, name, dirfd, old, 0) < 0 ? negative_errno() : 1;
+        if (r == -EEXIST && unlinkat(dirfd, old, 0) >= 0)
+                r = linkat(dirfd, name, dirfd, old, 0) < 0 ? negative_errno() : 1;
+
+        return r == -ENOENT ? 0 : r;
+}
+
+int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size) {
+        char temporary[300], old[300];
+        _cleanup_close_ int fd = -EBADF;
+        int r, kept;
+
+        /* Fixed names: one writer, and what a crash leaves behind is overwritten by the next save. */
         r = snprintf(temporary, sizeof temporary, ".%s.new", name);
         if (r < 0 || (size_t) r >= sizeof temporary)
                 return -ENAMETOOLONG;
+        (void) snprintf(old, sizeof old, ".%s.old", name);
 
         if (unlinkat(dirfd, temporary, 0) < 0 && errno != ENOENT)
                 return negative_errno();
@@ -106,14 +119,40 @@ int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t s
         r = write_all(fd, data, size);
         if (r >= 0 && fsync(fd) < 0)
                 r = negative_errno();
+        kept = r < 0 ? r : keep_at(dirfd, name, old);
         if (r >= 0 && renameat(dirfd, temporary, dirfd, name) < 0)
                 r = negative_errno();
-        if (r < 0) {
+        if (r < 0)
                 (void) unlinkat(dirfd, temporary, 0);
-                return r;
+        else {
+                r = fsync_dir(dirfd);
+                /* Nobody is told that it is stored: then it shall not be found either. */
+                if (r < 0 && kept > 0)
+                        (void) renameat(dirfd, old, dirfd, name);
+                else if (r < 0 && kept == 0)
+                        (void) unlinkat(dirfd, name, 0);
+        }
+        if (kept > 0)
+                (void) unlinkat(dirfd, old, 0);
+
+        return r;
+}
+
+void remove_temporaries_at(int dirfd) {
+        _cleanup_closedir_ DIR *d = NULL;
+        struct dirent *e;
+        int fd;
+
+        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        d = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!d) {
+                safe_close(fd);
+                return;
         }
 
-        return fsync_dir(dirfd);
+        while ((e = readdir(d)))
+                if (fnmatch(".*.new", e->d_name, 0) == 0 || fnmatch(".*.old", e->d_name, 0) == 0)
+                        (void) unlinkat(dirfd, e->d_name, 0);
 }
 
 int unlink_durable_at(int dirfd, const char *name) {

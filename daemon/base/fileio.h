@@ -16,9 +16,12 @@ int read_attribute_at(int dirfd, const char *path, size_t max, char **ret);
 int write_all(int fd, const void *data, size_t size);
 
 /* Makes the file's content durable or leaves the old one: temporary file of mode 0600 in the same directory, fsync, renameat, fsync of
- * the directory. Returns 0 only when all of that was done; on an error the old content is what a reader and a reboot see, but for an
- * error of the last fsync, after which the kernel may show either. */
+ * the directory. Returns 0 only when all of that was done; on an error the old content is what a reader sees, and the next start. (After an
+ * error of the last fsync a loss of power may still bring either one; and where there are no hard links, a reader sees the new.) */
 int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size);
+
+/* What it left behind if it was killed. Best effort: the next one of that name does it as well. */
+void remove_temporaries_at(int dirfd);
 
 /* Durable removal; a missing file is fine. */
 int unlink_durable_at(int dirfd, const char *name);

@@ -42,6 +42,9 @@ int store_new(const char *state_dir, Store **ret) {
         if (s->targets_fd < 0)
                 return s->targets_fd;
 
+        remove_temporaries_at(state_fd);
+        remove_temporaries_at(s->targets_fd);
+
         *ret = TAKE_PTR(s);
         return 0;
 }
