@@ -53,7 +53,7 @@ static int hold_for_survey(Engine *e, sd_bus_message *m, uint64_t timeout, bool 
         return 0;
 }
 
-int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error) {
+int probe_before_adoption(Engine *e, sd_bus_message *m, Target *t, const EditOptions *o, sd_bus_error *error) {
         int r;
 
         if (request_take_probed(e, m))

@@ -19,7 +19,7 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
 
 /* The same before a foreign target is adopted: authorized, and with a fresh and close look at it. t NULL: there is none, which only the caller
  * may be told who is allowed to ask. */
-int probe_before_adoption(Engine *e, sd_bus_message *m, const Target *t, const EditOptions *o, sd_bus_error *error);
+int probe_before_adoption(Engine *e, sd_bus_message *m, Target *t, const EditOptions *o, sd_bus_error *error);
 
 /* The same before a document's changes, in two parts, since what to ask is in the document, which nobody reads for a stranger. 2: the answers
  * are there. 1: authorized; the caller marks what it wants to know and holds the message. */

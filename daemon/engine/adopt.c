@@ -211,6 +211,8 @@ static int check_target(const Target *t, char ret_nexus[static WWN_SIZE], Refusa
         if (wwn_parse(t->wwn, canonical) < 0 || !streq(t->wwn, canonical))
                 return refuse(refusal, REFUSAL_INVALID_WWN, "A target of the name %s cannot be kept: a WWN is naa. and 16 lower-case hexadecimal digits",
                               t->wwn);
+        if (!t->whole)
+                return refuse(refusal, REFUSAL_NOT_READY, "Target %s could not be looked at as a whole; try again", t->wwn);
         if (t->several_groups || t->portal_group != 1)
                 return refuse(refusal, REFUSAL_IMPORT_REJECTED, "Target %s has other portal groups than the first; this service keeps one, number 1", t->wwn);
 

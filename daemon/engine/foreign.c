@@ -19,6 +19,7 @@ typedef enum FoundKind {
         FOUND_TARGET,
         FOUND_LUN,
         FOUND_HBA,
+        FOUND_WHOLE,            /* all of that target was told */
         FOUND_END,
 } FoundKind;
 
@@ -77,6 +78,7 @@ typedef struct Child {
         int fd;
         char **names;
         size_t next;
+        bool failed;            /* something could not be looked at */
         pthread_mutex_t lock;
 } Child;
 
@@ -141,6 +143,7 @@ static void *survey_thread(void *userdata) {
         for (;;) {
                 const Target *t;
                 const char *name;
+                int r;
 
                 pthread_mutex_lock(&c->lock);
                 name = c->names ? c->names[c->next] : NULL;
@@ -152,8 +155,20 @@ static void *survey_thread(void *userdata) {
 
                 /* The passes look at ours. */
                 t = registry_target(&c->engine->registry, name);
-                if (!t || t->foreign)
-                        (void) lio_survey_target(c->engine->cfs, name, strv_contains(c->engine->survey_closely, name), on_found, c);
+                if (t && !t->foreign)
+                        continue;
+
+                r = lio_survey_target(c->engine->cfs, name, strv_contains(c->engine->survey_closely, name), on_found, c);
+                if (r >= 0) {
+                        Found f = { .kind = FOUND_WHOLE };
+
+                        copy(f.wwn, sizeof f.wwn, name);
+                        tell(c->fd, &f);
+                } else if (r != -ENOENT) {
+                        pthread_mutex_lock(&c->lock);
+                        c->failed = true;
+                        pthread_mutex_unlock(&c->lock);
+                }
         }
 }
 
@@ -174,6 +189,8 @@ static void run_child(Engine *e, int fd, bool all) {
         for (size_t i = 0; i < n; i++)
                 pthread_join(threads[i], NULL);
 
+        if (c.failed)
+                _exit(EXIT_FAILURE);
         tell(fd, &(Found) { .kind = FOUND_END });
 }
 
@@ -259,6 +276,11 @@ static int take_found(Survey *s, Found *f) {
                 }
         }
 
+        if (f->kind == FOUND_WHOLE) {
+                t->whole = true;
+                return 0;
+        }
+
         t->several_groups = t->several_groups || f->portal_group != t->portal_group;
         /* Ours have one portal group; of a foreign target with several, the first is told. */
         if (f->kind == FOUND_LUN && f->portal_group == t->portal_group)
@@ -286,6 +308,7 @@ static bool same(const Target *a, const Target *b) {
 /* What nobody was told of, and a second look may see otherwise. */
 static void refresh(Target *known, Target *found) {
         known->several_groups = found->several_groups;
+        known->whole = true;
         for (size_t i = 0; i < known->n_luns; i++) {
                 Backstore *a = known->luns[i]->backstore, *b = found->luns[i]->backstore;
 
@@ -323,6 +346,9 @@ static void apply(Survey *s, bool complete) {
         MAP_FOREACH(s->targets, t) {
                 known = registry_target(r, t->wwn);
                 if (known && !known->foreign)
+                        continue;
+                /* Rather what it was than a part of what it is. */
+                if (known && !t->whole)
                         continue;
                 if (known && same(known, t)) {
                         refresh(known, t);
@@ -373,15 +399,19 @@ static int on_datagram(sd_event_source *source, int fd, uint32_t revents, void *
                         finish(s, true);
                         return 0;
                 }
-                if (take_found(s, &f) == -ENOMEM)
+                if (take_found(s, &f) == -ENOMEM) {
                         log_oom();
+                        finish(s, false);
+                        return 0;
+                }
         }
 
         (void) sd_event_source_set_time_relative(s->stall, STALL_USEC);
         return 0;
 }
 
-int foreign_look_closely(Engine *e, const Target *t) {
+int foreign_look_closely(Engine *e, Target *t) {
+        t->whole = false;
         for (size_t i = 0; i < t->n_luns; i++)
                 t->luns[i]->backstore->known = false;
 

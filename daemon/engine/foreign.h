@@ -7,7 +7,7 @@
  * touched. */
 
 /* The next survey finds out everything of it; what an earlier one saw does not count. */
-int foreign_look_closely(Engine *e, const Target *t);
+int foreign_look_closely(Engine *e, Target *t);
 
 int foreign_start_survey(Engine *e);
 void foreign_stop(Engine *e);

@@ -43,7 +43,12 @@ static void look_done(Look *l) {
         strv_free(l->attributes);
 }
 
-/* Reads a file of a backstore; one that is not there, or cannot be read, leaves NULL. */
+/* That a look failed says nothing of what is there. */
+static bool is_failure(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR || r == -EIO;
+}
+
+/* Reads a file of a backstore; one that is not there, or that nobody can read, leaves NULL. */
 static int read_of(Cfs *c, const char *backstore, const char *file, char **ret) {
         _cleanup_free_ char *path = NULL;
         int r;
@@ -52,7 +57,7 @@ static int read_of(Cfs *c, const char *backstore, const char *file, char **ret) 
                 return -ENOMEM;
 
         r = cfs_read(c, path, ret);
-        return r == -ENOMEM ? r : 0;
+        return is_failure(r) ? r : 0;
 }
 
 static int look_at_attribute(Cfs *c, const char *backstore, const char *name, Look *look) {
@@ -168,8 +173,11 @@ static int survey_portal_group(Cfs *c, const char *wwn, uint32_t tag, bool close
         int r;
 
         snprintf(path, sizeof path, "vhost/%s/tpgt_%u/nexus", wwn, tag);
-        if (cfs_read(c, path, &nexus) >= 0)
-                f.nexus = nexus;
+        r = cfs_read(c, path, &nexus);
+        if (is_failure(r))
+                return r;
+
+        f.nexus = nexus;
         found(&f, userdata);
 
         snprintf(path, sizeof path, "vhost/%s/tpgt_%u/lun", wwn, tag);

@@ -55,6 +55,7 @@ struct Target {
         uint32_t portal_group;
         char *seen_nexus;       /* of a foreign one; may be NULL */
         bool several_groups;    /* of a foreign one: portal_group is but the first */
+        bool whole;             /* of a foreign one: the last look at it saw all of it */
 
         /* Observed. */
         bool present;           /* its directory exists, or may exist */
