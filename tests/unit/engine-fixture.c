@@ -23,8 +23,14 @@ __attribute__((weak)) int fsync(int fd) {
         return 0;
 }
 
-static void start(Fixture *f) {
+int fixture_start(Fixture *f) {
         Engine *e = &f->engine;
+        sigset_t mask;
+        int r;
+
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &mask, NULL);
 
         *e = (Engine) {};
         list_init(&e->workers);
@@ -32,19 +38,35 @@ static void start(Fixture *f) {
         list_init(&e->answered);
         list_init(&e->probed);
 
-        g_assert_cmpint(sd_event_new(&e->event), >=, 0);
-        g_assert_cmpint(registry_init(&e->registry, 1), >=, 0);
-        e->inventory = inventory_new();
-        g_assert_nonnull(e->inventory);
-        g_assert_cmpint(store_new(f->state_dir, &e->store), >=, 0);
-        g_assert_cmpint(store_load(e->store, &e->registry), >=, 0);
-        g_assert_cmpint(record_start(e, f->state_dir), >=, 0);
-        g_assert_cmpint(removed_new(f->state_dir, &e->removed), >=, 0);
-        g_assert_cmpint(autoexport_new(&e->autoexport), >=, 0);
-        g_assert_cmpint(cfs_new(0, &e->cfs), >=, 0);
-        g_assert_cmpint(queue_start(e), >=, 0);
+        r = sd_event_new(&e->event);
+        if (r >= 0)
+                r = registry_init(&e->registry, 1);
+        if (r >= 0)
+                r = (e->inventory = inventory_new()) ? 0 : -ENOMEM;
+        if (r >= 0)
+                r = store_new(f->state_dir, &e->store);
+        if (r >= 0)
+                r = store_load(e->store, &e->registry);
+        if (r >= 0)
+                r = record_start(e, f->state_dir);
+        if (r >= 0)
+                r = removed_new(f->state_dir, &e->removed);
+        if (r >= 0)
+                r = autoexport_new(&e->autoexport);
+        if (r >= 0)
+                r = cfs_new(0, &e->cfs);
+        if (r >= 0)
+                r = queue_start(e);
+        if (r < 0)
+                return r;
+
         e->running = true;
         registry_mark_all(&e->registry);
+        return 0;
+}
+
+static void start(Fixture *f) {
+        g_assert_cmpint(fixture_start(f), ==, 0);
 }
 
 static void stop(Fixture *f) {
@@ -74,12 +96,6 @@ void fixture_restart_bare(Fixture *f) {
 }
 
 void fixture_init(Fixture *f) {
-        sigset_t mask;
-
-        sigemptyset(&mask);
-        sigaddset(&mask, SIGCHLD);
-        sigprocmask(SIG_BLOCK, &mask, NULL);
-
         fake_reset();
         f->state_dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL);
         g_assert_nonnull(f->state_dir);
@@ -120,6 +136,10 @@ void fixture_restart(Fixture *f) {
 }
 
 void fixture_add_device(Fixture *f, unsigned n, uint64_t diskseq) {
+        fixture_add_wished_device(f, n, diskseq, NULL);
+}
+
+void fixture_add_wished_device(Fixture *f, unsigned n, uint64_t diskseq, const char *wwn) {
         dev_t devnum = makedev(250, n);
         Device *d = device_new();
         uint64_t there;
@@ -137,6 +157,7 @@ void fixture_add_device(Fixture *f, unsigned n, uint64_t diskseq) {
         d->block_size = 512;
         d->valid_paths = d->total_paths = -1;
         d->stable = d->initialized = d->ready = true;
+        d->wish_target = g_strdup(wwn);
 
         if (cfs_block_diskseq(f->engine.cfs, devnum, &there) < 0 || there != diskseq)
                 fake_block_add_simple(devnum, d->node, diskseq);
@@ -174,6 +195,18 @@ static bool is_idle(Fixture *f) {
 
 void fixture_run(Fixture *f) {
         g_assert_true(fixture_run_until(f, is_idle));
+}
+
+void fixture_pass_time(Fixture *f) {
+        Engine *e = &f->engine;
+        Target *t;
+
+        REGISTRY_FOREACH(&e->registry, t) {
+                t->retry_at = t->retry_at > 0;
+                for (size_t i = 0; i < t->n_luns; i++)
+                        t->luns[i]->retry_at = t->luns[i]->retry_at > 0;
+        }
+        queue_retry_by(e, 1);
 }
 
 char *fixture_store_snapshot(Fixture *f) {

@@ -12,6 +12,8 @@ typedef struct Fixture {
 } Fixture;
 
 void fixture_init(Fixture *f);                          /* a new, empty host */
+/* Nothing but the daemon's start, over state_dir and the fake kernel as they are. On an error nothing can be done with it. */
+int fixture_start(Fixture *f);
 void fixture_done(Fixture *f);
 /* Ends the daemon as kill -9 does (children as well) and starts it again over the same state and the same fake kernel. */
 void fixture_restart(Fixture *f);
@@ -19,12 +21,16 @@ void fixture_restart_bare(Fixture *f);                  /* the same, but nobody 
 
 /* /dev/fake<n>, number 250:<n>, instance diskseq, on the fake kernel and in the inventory. */
 void fixture_add_device(Fixture *f, unsigned n, uint64_t diskseq);
+void fixture_add_wished_device(Fixture *f, unsigned n, uint64_t diskseq, const char *wwn);     /* that a udev rule wishes in this target */
 void fixture_remove_device(Fixture *f, unsigned n);
 
 /* Runs the loop until nothing is left to do but what hangs; fails the test after 30 s. */
 void fixture_run(Fixture *f);
 /* Runs the loop until the condition holds; false after 30 s. */
 bool fixture_run_until(Fixture *f, bool (*condition)(Fixture *f));
+
+/* What failed and would be tried again later is due now: the next turns of the loop do so. */
+void fixture_pass_time(Fixture *f);
 
 /* The store's files, one after the other. */
 char *fixture_store_snapshot(Fixture *f);

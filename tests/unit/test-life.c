@@ -49,17 +49,8 @@ static bool has_no_children(Fixture *f) {
         return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
 }
 
-/* Everything that failed is due now. */
 static void try_again(void) {
-        Engine *e = &life.fixture.engine;
-        Target *t;
-
-        REGISTRY_FOREACH(&e->registry, t) {
-                t->retry_at = t->retry_at > 0;
-                for (size_t i = 0; i < t->n_luns; i++)
-                        t->luns[i]->retry_at = t->luns[i]->retry_at > 0;
-        }
-        queue_retry_by(e, 1);
+        fixture_pass_time(&life.fixture);
         g_assert_true(fixture_run_until(&life.fixture, retried));
         fixture_run(&life.fixture);
 }
