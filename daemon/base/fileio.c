@@ -60,6 +60,32 @@ int read_attribute_at(int dirfd, const char *path, size_t max, char **ret) {
         return read_at(dirfd, path, max, true, ret, NULL);
 }
 
+int directory_open_at(int dirfd, const char *path, DIR **ret) {
+        _cleanup_close_ int fd = -EBADF;
+        DIR *d;
+
+        fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return negative_errno();
+
+        d = fdopendir(fd);
+        if (!d)
+                return negative_errno();
+
+        TAKE_FD(fd);
+        *ret = d;
+        return 0;
+}
+
+int directory_read(DIR *d, const struct dirent **ret) {
+        errno = 0;
+        *ret = readdir(d);
+        if (*ret)
+                return 1;
+
+        return errno != 0 ? negative_errno() : 0;
+}
+
 int write_all(int fd, const void *data, size_t size) {
         const char *p = data;
 

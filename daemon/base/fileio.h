@@ -12,6 +12,10 @@ int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *re
  * (seq_read_iter(), fs/seq_file.c; configfs_read_iter(), fs/configfs/file.c): half the calls. */
 int read_attribute_at(int dirfd, const char *path, size_t max, char **ret);
 
+/* A directory's entries, relative to dirfd; no symbolic link. directory_read(): 1; 0: that was the last one. */
+int directory_open_at(int dirfd, const char *path, DIR **ret);
+int directory_read(DIR *d, const struct dirent **ret);
+
 /* The whole of it, however many calls that takes. */
 int write_all(int fd, const void *data, size_t size);
 

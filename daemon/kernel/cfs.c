@@ -193,32 +193,16 @@ static int entry_wanted(int dirfd, const struct dirent *e, bool directories, boo
 int cfs_list(Cfs *c, const char *path, bool directories, bool links, char ***ret) {
         _cleanup_(strv_freep) char **names = NULL;
         _cleanup_closedir_ DIR *d = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        const struct dirent *e;
         int r;
 
         r = path_check(path);
+        if (r >= 0)
+                r = directory_open_at(c->root_fd, path, &d);
         if (r < 0)
                 return r;
 
-        fd = openat(c->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-                return negative_errno();
-
-        d = fdopendir(fd);
-        if (!d)
-                return negative_errno();
-        TAKE_FD(fd);
-
-        for (;;) {
-                struct dirent *e;
-
-                errno = 0;
-                e = readdir(d);
-                if (!e && errno != 0)
-                        return negative_errno();
-                if (!e)
-                        break;
-
+        while ((r = directory_read(d, &e)) > 0) {
                 r = entry_wanted(dirfd(d), e, directories, links);
                 if (r < 0)
                         return r;
@@ -229,6 +213,8 @@ int cfs_list(Cfs *c, const char *path, bool directories, bool links, char ***ret
                 if (r < 0)
                         return r;
         }
+        if (r < 0)
+                return r;
 
         if (!names) {
                 names = calloc(1, sizeof *names);

@@ -278,27 +278,15 @@ static int entry_load(History *h, uint64_t generation) {
 static int read_names(const History *h, Name **ret, size_t *ret_n) {
         _cleanup_closedir_ DIR *d = NULL;
         _cleanup_free_ Name *names = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        const struct dirent *e;
         size_t n = 0, room = 0;
+        int r;
 
-        fd = openat(h->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return negative_errno();
-        d = fdopendir(fd);
-        if (!d)
-                return negative_errno();
-        TAKE_FD(fd);
+        r = directory_open_at(h->fd, ".", &d);
+        if (r < 0)
+                return r;
 
-        for (;;) {
-                struct dirent *e;
-
-                errno = 0;
-                e = readdir(d);
-                if (!e && errno != 0)
-                        return negative_errno();
-                if (!e)
-                        break;
-
+        while ((r = directory_read(d, &e)) > 0) {
                 if (n == room) {
                         Name *p;
 
@@ -311,6 +299,8 @@ static int read_names(const History *h, Name **ret, size_t *ret_n) {
                 if (name_parse(e->d_name, names + n))
                         n++;
         }
+        if (r < 0)
+                return r;
 
         if (n > 0)
                 qsort(names, n, sizeof *names, name_compare);

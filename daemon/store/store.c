@@ -173,32 +173,20 @@ static int load_one(Store *s, Registry *r, const char *name, const char *wwn) {
 int store_load(Store *s, Registry *r) {
         _cleanup_closedir_ DIR *d = NULL;
         _cleanup_(strv_freep) char **names = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        const struct dirent *e;
         int k;
 
-        fd = openat(s->targets_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return negative_errno();
+        k = directory_open_at(s->targets_fd, ".", &d);
+        if (k < 0)
+                return k;
 
-        d = fdopendir(fd);
-        if (!d)
-                return negative_errno();
-        TAKE_FD(fd);
-
-        for (;;) {
-                struct dirent *e;
-
-                errno = 0;
-                e = readdir(d);
-                if (!e && errno != 0)
-                        return negative_errno();
-                if (!e)
-                        break;
-
+        while ((k = directory_read(d, &e)) > 0) {
                 k = strv_extend(&names, e->d_name);
                 if (k < 0)
                         return k;
         }
+        if (k < 0)
+                return k;
 
         /* In one order everywhere, so that of two files that disagree it is always the same that is set aside. */
         strv_sort(names);
