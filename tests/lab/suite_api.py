@@ -11,7 +11,7 @@ METHODS = {
     MANAGER: {"CreateTarget": ("sa{sv}", "o"), "GetTarget": ("s", "o"), "ListTargets": ("", "a(so)"),
               "ListDevices": ("a{sv}", "aa{sv}"), "Export": ("sa{sv}", "oo"), "Adopt": ("sa{sv}", "o"),
               "Plan": ("ha{sv}", "a(sss)"), "Apply": ("ha{sv}", "a(sss)"), "ImportConfig": ("sha{sv}", "a(sss)"),
-              "ExportConfig": ("sa{sv}", "h"), "Rescan": ("", "")},
+              "ExportConfig": ("sa{sv}", "h"), "History": ("a{sv}", "a(ttussas)"), "Rollback": ("ta{sv}", "a(sss)"), "Rescan": ("", "")},
     TARGET: {"AddLun": ("sa{sv}", "o"), "RemoveLun": ("ua{sv}", ""), "SetLabel": ("sa{sv}", ""), "Destroy": ("a{sv}", "")},
     LUN: {"Remove": ("a{sv}", "")},
 }

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from labdisks import dm_disks, mk_multipath, null_disks, rm_multipath
-from labkit import VHOST, Api, ConfigfsTrace, LabTest, run, service_restart, wait_until
+from labkit import VHOST, Api, ConfigfsTrace, LabTest, run, service_kill, service_restart, service_start, wait_until
 from labtargetcli import clear, targetcli
 from nested import NestedGuest
 
@@ -74,6 +74,7 @@ class ConfigTest(LabTest):
         disk, other = null_disks(2)
         target = self.api.create(NAMES[0])
         target.add_lun(disk.device)
+        before = json.loads(ctl("history", "--json=short"))[0]["generation"] - 1
         guest = NestedGuest("guest")
         self.addCleanup(guest.stop)
         guest.start(target.wwn)
@@ -84,9 +85,58 @@ class ConfigTest(LabTest):
             plan = actions("plan", str(DOCUMENT), "--prune", status=46)
             self.assertEqual(plan[f"{NAMES[0]}/lun 0"], "refuse")
             ctl("apply", str(DOCUMENT), "--prune", status=5)
+            # Nor by going back to where it was not there yet.
+            self.assertEqual(actions("rollback", str(before), "--dry-run", status=46)[f"{NAMES[0]}/lun 0"], "refuse")
+            ctl("rollback", str(before), status=5)
         self.assertEqual(len(guest.disks()), 1)
         self.assertEqual(actions("apply", str(DOCUMENT), "--prune", "--force")[f"{NAMES[0]}/lun 0"], "remove")
         guest.stop()
+
+    def test_rollback(self) -> None:
+        """A target that was destroyed comes back as the guest knew it, after a restart as well; then the way back from that."""
+        self.addCleanup(rm_multipath)
+        maps, disk = mk_multipath(2), dm_disks(1)[0]
+        target = self.api.create(NAMES[0], label="web")
+        for n, device in ((0, maps[0].device), (4, maps[1].device), (7, disk.device)):
+            target.add_lun(device, number=n, readonly=n == 7)
+        target.remove_lun(0)
+        view, then = self.guest_view(), self.api.manager.get("Generation")
+        self.assertEqual(sorted(view), [f"{NAMES[0]}/lun_{n}" for n in (4, 7)])
+        identity = {n: target.lun(n).get("GuestWwid") for n in (4, 7)}
+        dumped = ctl("dump", "native")
+        ctl("set-label", NAMES[0], "gone")
+        ctl("destroy", NAMES[0])
+        self.assertEqual(self.guest_view(), {})
+        service_kill()
+        service_start()
+        self.api.close()
+        self.api = Api()
+
+        history = json.loads(ctl("history", "--json=short"))
+        self.assertEqual([(e["reason"].split()[0], e["uid"], e["targets"]) for e in history[:3]],
+                         [("destroy", 0, [NAMES[0]]), ("set-label", 0, [NAMES[0]]), ("remove-lun", 0, [NAMES[0]])])
+        self.assertEqual([e["program"] for e in history[:2]], ["vhscsictl"] * 2)
+        self.assertEqual(ctl("dump", "native", f"--generation={then}"), dumped)
+        self.assertIn(f"- {NAMES[0]} label=web\n+ {NAMES[0]} label=gone\n", ctl("diff", str(then), str(history[1]["generation"])))
+        self.assertIn(f"- {NAMES[0]}/lun 4 ", ctl("diff", str(then)))
+
+        made = {NAMES[0]: "create", f"{NAMES[0]}/lun 4": "create", f"{NAMES[0]}/lun 7": "create"}
+        with self.unchanged("dry run"):
+            self.assertEqual(actions("rollback", str(then), "--dry-run"), made)
+        ctl("rollback", "1", status=3)
+        self.assertEqual(actions("rollback", str(then)), made)
+        self.assertEqual(self.guest_view(), view)
+        target = self.api.target(NAMES[0])
+        self.assertEqual({n: target.lun(n).get("GuestWwid") for n in (4, 7)}, identity)
+        self.assertEqual((target.get("Label"), ctl("dump", "native")), ("web", dumped))
+        with self.unchanged("again"), ConfigfsTrace() as trace:
+            self.assertEqual(set(actions("rollback", str(then)).values()), {"keep"})
+            self.assertEqual(trace.changes(), [])
+
+        undone = json.loads(ctl("history", "--json=short"))[0]
+        self.assertEqual(undone["reason"], f"rollback {then}")
+        self.assertEqual(set(actions("rollback", str(undone["generation"] - 1)).values()), {"remove"})
+        self.assertEqual(self.guest_view(), {})
 
     def test_to_targetcli(self) -> None:
         """What dump prints, targetctl restores: the same targets, numbers, names and serials."""
