@@ -157,10 +157,11 @@ def measure(count: int, runs: int) -> Row:
         seconds, row.rss = restore_by_systemd()
         row.unit.append(seconds)
     row.calls = calls_a_lun(count)
+    print(f"  {count:5} LUNs: C floor {listed(row.floor)}, vhscsid from its exec {listed(row.ours)}, by systemctl start {listed(row.unit)} s; "
+          f"resident when idle {row.rss / 1024:.2f} MiB", flush=True)
     if count <= THEIRS_MAX:
         row.theirs = targetctl(count)
-    print(f"  {count:5} LUNs: C floor {listed(row.floor)}, vhscsid from its exec {listed(row.ours)}, by systemctl start {listed(row.unit)}, "
-          f"targetctl {f'{row.theirs:.2f}' if row.theirs else 'not run'} s; resident when idle {row.rss / 1024:.2f} MiB", flush=True)
+        print(f"  {count:5} LUNs: targetctl {row.theirs:.2f} s", flush=True)
     return row
 
 
