@@ -9,7 +9,7 @@ from labkit import (ACCESS_DENIED, BUS_NAME, LUN, MANAGER, ROOT, STORE, TARGET, 
                     options, run, service_pid, wait_until)
 from minibus import split
 
-READING = {MANAGER: {"GetTarget", "ListTargets", "ListDevices"}, TARGET: {"GetQemuArguments", "GetLibvirtXml", "GetStatistics"},
+READING = {MANAGER: {"GetTarget", "ListTargets", "ListDevices", "Check"}, TARGET: {"GetQemuArguments", "GetLibvirtXml", "GetStatistics"},
            LUN: {"GetStatistics"}}
 RULE = Path("/etc/polkit-1/rules.d/10-lab.rules")
 DUMMY = {"s": "/dev/null", "u": 0, "b": True, "a{sv}": {}, "o": "/x", "t": 0, "h": 0}
