@@ -79,6 +79,11 @@ def as_user(name: str, function: Callable[[], Any]) -> Any:
     return answer["value"]
 
 
+def fabric() -> str:
+    """The module that the service takes when none is loaded: vhscsi with `lab --fabric=bundled`."""
+    return "vhscsi" if run(["modprobe", "-n", "-q", "vhscsi"], check=False).returncode == 0 else "vhost_scsi"
+
+
 # -- the service
 
 def service_start() -> None:
@@ -240,7 +245,7 @@ def configfs_snapshot(top: Path = CONFIGFS, skip: tuple[str, ...] = ()) -> dict[
         d = stack.pop()
         for entry in os.scandir(d):
             name = os.path.relpath(entry.path, top)
-            if entry.name == "statistics" or entry.path in skip:
+            if entry.name in ("statistics", "stats") or entry.path in skip:
                 continue
             if entry.is_symlink():
                 seen[name] = f"link {entry.stat(follow_symlinks=False).st_ino} {os.readlink(entry.path)}"

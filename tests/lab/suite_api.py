@@ -4,7 +4,7 @@ import time
 import xml.etree.ElementTree as ET
 
 from labdisks import dm_disks
-from labkit import (BUS_NAME, INVALID_ARGS, LUN, MANAGER, ROOT, TARGET, LabTest, Remote, Variant, options, plain, run,
+from labkit import (BUS_NAME, INVALID_ARGS, LUN, MANAGER, ROOT, TARGET, LabTest, Remote, Variant, fabric, options, plain, run,
                     service_pid, service_stop, wait_until)
 
 METHODS = {
@@ -12,8 +12,9 @@ METHODS = {
               "ListDevices": ("a{sv}", "aa{sv}"), "Export": ("sa{sv}", "oo"), "Adopt": ("sa{sv}", "o"),
               "Plan": ("ha{sv}", "a(sss)"), "Apply": ("ha{sv}", "a(sss)"), "ImportConfig": ("sha{sv}", "a(sss)"),
               "ExportConfig": ("sa{sv}", "h"), "History": ("a{sv}", "a(ttussas)"), "Rollback": ("ta{sv}", "a(sss)"), "Rescan": ("", "")},
-    TARGET: {"AddLun": ("sa{sv}", "o"), "RemoveLun": ("ua{sv}", ""), "SetLabel": ("sa{sv}", ""), "Destroy": ("a{sv}", "")},
-    LUN: {"Remove": ("a{sv}", "")},
+    TARGET: {"AddLun": ("sa{sv}", "o"), "RemoveLun": ("ua{sv}", ""), "SetLabel": ("sa{sv}", ""), "Destroy": ("a{sv}", ""),
+             "GetStatistics": ("", "a{sa{st}}")},
+    LUN: {"Remove": ("a{sv}", ""), "GetStatistics": ("", "a{st}")},
 }
 PROPERTIES = {
     MANAGER: {"Version": "s", "State": "s", "Generation": "t", "Fabric": "a{sv}", "Problems": "a(ss)"},
@@ -214,7 +215,7 @@ class ApiTest(LabTest):
         self.assertEqual(service_pid(), 0)
         self.assertEqual(self.api.manager.get("State"), "running")
         self.assertNotEqual(service_pid(), 0)
-        self.assertEqual(self.api.manager.get("Fabric")["module"], "vhost_scsi")
+        self.assertEqual(self.api.manager.get("Fabric")["module"], fabric())
 
     def test_list_devices(self) -> None:
         disk, = dm_disks(1)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A machine with vhscsid installed, and the suites run in it."""
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ from host.stages import LabError, stage
 from host.vm import Vm
 
 SUITE_TIMEOUT = 1500
+# As DKMS would, and the in-tree module out of the way.
+INSTALL_MODULE = (f"modprobe -r vhost_scsi; d=/lib/modules/$(uname -r)/updates && install -D -m 644 -t $d /{LIB}/vhscsi.ko && "
+                  f"install -m 644 /{LIB}/vhscsi.conf /etc/modprobe.d/ && depmod -a")
 
 
 class Lab:
@@ -33,6 +37,8 @@ class Lab:
             vm.put_tar(payload(self._tools))
             vm.put_tar(self._installed)
             # One reload, which is dear under emulation. The sync is for suites that cut the power: what we installed is not on trial.
+            if os.environ.get("LAB_FABRIC") == "bundled":
+                vm.run(INSTALL_MODULE)
             vm.run("systemctl --no-reload enable --quiet vhscsid && systemctl daemon-reload && systemctl reload dbus && "
                    "udevadm control --reload && sync")
 

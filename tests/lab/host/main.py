@@ -13,9 +13,12 @@
                             kmod (the bundled module beside vhost_scsi)
     lab list                the suites
 
+    lab --fabric=bundled …  the same with our own kernel module in the machine, in the place of vhost_scsi
+
 Environment: LAB_ACCEL=kvm uses the host's KVM instead of emulation, where a stock kernel boots under it.
 The image lives in ${XDG_CACHE_HOME:-~/.cache}/vhscsid-lab and is rebuilt when its recipe changes.
 """
+import os
 import re
 import signal
 import subprocess
@@ -90,6 +93,11 @@ def check() -> int:
 
 
 def main(argv: list[str]) -> int:
+    if argv and argv[0].startswith("--fabric="):
+        # The environment, for the lanes' sake.
+        os.environ["LAB_FABRIC"] = argv.pop(0).partition("=")[2]
+        if os.environ["LAB_FABRIC"] not in ("bundled", "in-tree"):
+            raise LabError("--fabric= is bundled or in-tree")
     verb, arguments = (argv[0] if argv else "--help"), argv[1:]
     if verb in ("-h", "--help", "help"):
         print(__doc__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from host.cpio import Cpio
 from host.image import GUEST, cache_dir, digest
-from host.module import module
+from host.module import KMOD, module
 from host.stages import LabError, say
 
 LAB = GUEST.parent
@@ -60,6 +60,7 @@ def payload(tools: dict[str, bytes]) -> bytes:
             add(f"{LIB}/{name}", body, 0o755)
         try:
             add(f"{LIB}/vhscsi.ko", module())
+            add(f"{LIB}/vhscsi.conf", (KMOD / "modprobe.conf").read_bytes())
         except LabError as e:
             # The suites of the daemon do without; suite_kmod fails, and here is why.
             say(f"    no kernel module: {e}")
