@@ -29,7 +29,7 @@
 #define ORDERS_MAX 12U
 #define RESTORED 64U
 #define ORDERS_SOME 50U         /* before the power goes */
-#define ORDERS_ALL 400U
+#define ORDERS_ALL 150U
 
 typedef struct Row {
         const char *name;
