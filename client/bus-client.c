@@ -232,23 +232,51 @@ int client_append_options(Client *c, sd_bus_message *m, unsigned options, const 
         return sd_bus_message_close_container(m);
 }
 
+/* ---- Ctrl-C ---- */
+
+static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+        Client *c = userdata;
+
+        c->interrupted = true;
+        return 0;
+}
+
+int client_interruptible_begin(Client *c) {
+        sigset_t signals;
+        int r;
+
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &signals, &c->signals);
+
+        r = sd_event_add_signal(c->event, &c->sigint, SIGINT, on_signal, c);
+        if (r >= 0)
+                r = sd_event_add_signal(c->event, &c->sigterm, SIGTERM, on_signal, c);
+        return r;
+}
+
+void client_interruptible_end(Client *c) {
+        /* What the loop has taken from the kernel and not told us of yet would be lost with the source. */
+        if ((c->sigint && sd_event_source_get_pending(c->sigint) > 0) || (c->sigterm && sd_event_source_get_pending(c->sigterm) > 0))
+                c->interrupted = true;
+
+        c->sigint = sd_event_source_disable_unref(c->sigint);
+        c->sigterm = sd_event_source_disable_unref(c->sigterm);
+        (void) sigprocmask(SIG_SETMASK, &c->signals, NULL);
+}
+
+/* ---- calling ---- */
+
 typedef struct Wait {
         Progress progress;
         sd_bus_message *reply;
-        bool interrupted;
 } Wait;
 
 static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_) {
         Wait *w = userdata;
 
         w->reply = sd_bus_message_ref(reply);
-        return 0;
-}
-
-static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
-        Wait *w = userdata;
-
-        w->interrupted = true;
         return 0;
 }
 
@@ -274,15 +302,8 @@ static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error
 
 /* Waits until there is a reply or the user has had enough. */
 static int client_wait(Client *c, sd_bus_message *m, CallKind kind, uint64_t timeout, Wait *w) {
-        _cleanup_source_ sd_event_source *sigint = NULL, *sigterm = NULL;
         _cleanup_slot_ sd_bus_slot *call = NULL, *news = NULL;
         int r;
-
-        r = sd_event_add_signal(c->event, &sigint, SIGINT, on_signal, w);
-        if (r >= 0)
-                r = sd_event_add_signal(c->event, &sigterm, SIGTERM, on_signal, w);
-        if (r < 0)
-                return r;
 
         /* The agent may be asking for a password on the very line that we would draw on. */
         if (c->agent.pid == 0 && progress_is_possible()) {
@@ -298,7 +319,7 @@ static int client_wait(Client *c, sd_bus_message *m, CallKind kind, uint64_t tim
         }
 
         r = sd_bus_call_async(c->bus, &call, m, on_reply, w, timeout);
-        while (r >= 0 && !w->reply && !w->interrupted)
+        while (r >= 0 && !w->reply && !c->interrupted)
                 r = sd_event_run(c->event, UINT64_MAX);
 
         return r;
@@ -331,9 +352,12 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
         const Arguments *a = c->arguments;
         _cleanup_message_ sd_bus_message *reply = NULL;
         uint64_t timeout = 0;                   /* sd-bus's own: 25 s */
-        sigset_t signals, saved;
         Wait w = {};
         int r;
+
+        /* While an earlier answer came in. */
+        if (c->interrupted)
+                return EXIT_INTERRUPTED;
 
         if (kind == CALL_CHANGE) {
                 timeout = UINT64_MAX;
@@ -346,17 +370,15 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
                 }
         }
 
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGINT);
-        sigaddset(&signals, SIGTERM);
-        (void) sigprocmask(SIG_BLOCK, &signals, &saved);
-        r = client_wait(c, m, kind, timeout, &w);
+        r = client_interruptible_begin(c);
+        if (r >= 0)
+                r = client_wait(c, m, kind, timeout, &w);
         progress_stop(&w.progress);
         polkit_agent_stop(&c->agent);
+        client_interruptible_end(c);
         reply = w.reply;
-        (void) sigprocmask(SIG_SETMASK, &saved, NULL);
 
-        if (!reply && w.interrupted) {
+        if (!reply && c->interrupted) {
                 fprintf(stderr, "vhscsictl: %s: interrupted.%s\n", c->what,
                         kind == CALL_CHANGE ? " The daemon goes on with it; 'vhscsictl list' shows how far it is." : "");
                 return EXIT_INTERRUPTED;

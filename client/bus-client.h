@@ -18,6 +18,9 @@ typedef struct Client {
         sd_event *event;
         sd_bus *bus;
         PolkitAgent agent;
+        bool interrupted;       /* Ctrl-C came while the event loop ran; stays, and ends the next call too */
+        sd_event_source *sigint, *sigterm;
+        sigset_t signals;       /* those blocked outside of the loop */
 } Client;
 
 /* Who is waited for, how long, and whether polkit may want to know who is at the terminal. */
@@ -33,6 +36,11 @@ typedef enum CallKind {
 
 int client_connect(Client *c);                                  /* or status; fine if it is connected */
 void client_done(Client *c);
+
+/* Between the two, SIGINT and SIGTERM set 'interrupted' and wake the event loop; outside, they end the program. None is lost on the way.
+ * The end is due even if the beginning failed. */
+int client_interruptible_begin(Client *c);
+void client_interruptible_end(Client *c);
 
 /* Prints "vhscsictl: <what>: <message>. <hint>." and returns the error's exit status. */
 int client_refuse(Client *c, const char *error, const char *message);

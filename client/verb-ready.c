@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <signal.h>
-
 #include "base/parse.h"
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
@@ -14,7 +12,6 @@ typedef struct Watch {
         Client *client;
         bool news;
         bool over;              /* the time is up */
-        bool interrupted;
 } Watch;
 
 static int on_news(sd_bus_message *m _unused_, void *userdata, sd_bus_error *error _unused_) {
@@ -28,13 +25,6 @@ static int on_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void
         Watch *w = userdata;
 
         w->over = true;
-        return 0;
-}
-
-static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
-        Watch *w = userdata;
-
-        w->interrupted = true;
         return 0;
 }
 
@@ -56,32 +46,21 @@ static int watch_subscribe(Watch *w) {
 
 /* Until there is news, the time is up or somebody has had enough. */
 static int watch_run(Watch *w, const char *detail) {
-        _cleanup_source_ sd_event_source *sigint = NULL, *sigterm = NULL;
         Client *c = w->client;
         Progress progress = {};
-        sigset_t signals, saved;
         int r;
 
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGINT);
-        sigaddset(&signals, SIGTERM);
-        (void) sigprocmask(SIG_BLOCK, &signals, &saved);
-
-        r = sd_event_add_signal(c->event, &sigint, SIGINT, on_signal, w);
-        if (r >= 0)
-                r = sd_event_add_signal(c->event, &sigterm, SIGTERM, on_signal, w);
+        r = client_interruptible_begin(c);
         if (r >= 0 && progress_is_possible()) {
                 r = progress_start(&progress, c->event, c->what);
                 progress_set_detail(&progress, detail);
         }
 
-        while (r >= 0 && !w->news && !w->over && !w->interrupted)
+        while (r >= 0 && !w->news && !w->over && !c->interrupted)
                 r = sd_event_run(c->event, UINT64_MAX);
 
         progress_stop(&progress);
-        sigint = sd_event_source_disable_unref(sigint);
-        sigterm = sd_event_source_disable_unref(sigterm);
-        (void) sigprocmask(SIG_SETMASK, &saved, NULL);
+        client_interruptible_end(c);
         return r;
 }
 
@@ -216,7 +195,7 @@ int verb_ready(Client *c, char **argv) {
                 r = watch_run(&w, value_string(json_object_array_get_idx(value_array(result, "problems"), 0), "detail"));
                 if (r < 0)
                         return client_explain(c, r);
-                if (w.interrupted)
+                if (c->interrupted)
                         return EXIT_INTERRUPTED;
         }
 }

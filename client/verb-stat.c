@@ -200,7 +200,7 @@ static int watch(Client *c, const char *name) {
         for (;;) {
                 _cleanup_(sample_done) Sample s = {};
 
-                if (sigtimedwait(&enough, NULL, &interval) >= 0)
+                if (c->interrupted || sigtimedwait(&enough, NULL, &interval) >= 0)
                         return 0;
                 r = sample_take(c, name, &s);
                 if (r != 0)

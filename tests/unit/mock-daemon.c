@@ -13,7 +13,8 @@
  *
  *   { "on": "AddLun", "signature": "o", "reply": [ "/org/…" ] }        also "on": "GetAll /org/vhostscsi", for one object only
  *   { "on": "AddLun", "error": "org.vhostscsi.Error.InUse", "message": "…" }
- *   { "on": "AddLun", …, "delay": 1500 }                               milliseconds before the answer; -1: never
+ *   { "on": "AddLun", …, "delay": 1500 }                               milliseconds before the answer; -1: never, or
+ *   { "answer": { "signature": …, "reply": … } }                       now, to the last call that got none
  *   { "on": "AddLun", …, "next": { … } }                               the answer from the second time on
  *   { "signal": "InterfacesAdded", "path": "…", "interface": "…", "signature": "…", "args": [ … ] }
  *   { "own": true }, { "own": false }                                  takes and gives back the name
@@ -25,6 +26,7 @@ typedef struct Mock {
         sd_event *event;
         sd_bus *bus;
         json_object *answers;   /* by "on" */
+        sd_bus_message *held;   /* the last call without an answer */
         char *input;
         size_t n_input;
         int n_done;
@@ -257,6 +259,10 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error _un
                 r = answer_send(m, answer);
         else if (json_object_get_int64(delay) >= 0)
                 r = answer_later(mock, m, answer, json_object_get_uint64(delay));
+        else {
+                sd_bus_message_unref(mock->held);
+                mock->held = sd_bus_message_ref(m);
+        }
         if (r >= 0 && json_object_object_get_ex(answer, "next", &next))
                 r = value_set(mock->answers, value_string(answer, "on"), json_object_get(next));
 
@@ -290,6 +296,8 @@ static int order_perform(Mock *mock, const char *line) {
         else if (json_object_object_get_ex(order, "own", &v))
                 r = json_object_get_boolean(v) ? sd_bus_request_name(mock->bus, VHOSTSCSI_BUS_NAME, 0) :
                                                  sd_bus_release_name(mock->bus, VHOSTSCSI_BUS_NAME);
+        else if (json_object_object_get_ex(order, "answer", &v))
+                r = mock->held ? answer_send(mock->held, v) : -ENOENT;
         else if (json_object_object_get_ex(order, "exit", &v))
                 _exit(EXIT_SUCCESS);
         if (r < 0)
@@ -354,6 +362,7 @@ int main(void) {
                 r = sd_event_loop(mock.event);
         }
 
+        sd_bus_message_unref(mock.held);
         sd_bus_flush_close_unref(mock.bus);
         sd_event_unref(mock.event);
         json_object_put(mock.answers);

@@ -362,6 +362,19 @@ class TestReady(Case):
         process.communicate(timeout=20)
         self.assertIn(process.returncode, (130, -signal.SIGINT))
 
+    def test_interrupted_with_the_answer(self):
+        """Both are there when the client looks next: the answer does not swallow the signal."""
+        self.mock.answer('Check', delay=-1)
+        process = subprocess.Popen([VHSCSICTL, 'ready', A, '--wait=1min'], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.mock.wait_for_call('Check')
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        self.mock.order(answer={'signature': 'ba(ss)', 'reply': [False, self.PROBLEMS]})
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=20)
+        self.assertIn(process.returncode, (130, -signal.SIGINT))
+
 
 class TestStat(Case):
     def setUp(self):
