@@ -166,17 +166,12 @@ int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t s
 
 void remove_temporaries_at(int dirfd) {
         _cleanup_closedir_ DIR *d = NULL;
-        struct dirent *e;
-        int fd;
+        const struct dirent *e;
 
-        fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        d = fd >= 0 ? fdopendir(fd) : NULL;
-        if (!d) {
-                safe_close(fd);
+        if (directory_open_at(dirfd, ".", &d) < 0)
                 return;
-        }
 
-        while ((e = readdir(d)))
+        while (directory_read(d, &e) > 0)
                 if (fnmatch(".*.new", e->d_name, 0) == 0 || fnmatch(".*.old", e->d_name, 0) == 0)
                         (void) unlinkat(dirfd, e->d_name, 0);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/errno.h"
+#include "base/fileio.h"
 #include "base/strv.h"
 #include "kernel/blockdev.h"
 #include "kernel/roll.h"
@@ -43,29 +43,17 @@ int roll_add(Roll *roll, dev_t devnum, const Heard *heard) {
  * own multipathing hides have no number. */
 int roll_add_all(Roll *roll) {
         _cleanup_closedir_ DIR *dir = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        const struct dirent *e;
         int r;
 
-        fd = openat(roll->root_fd, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-        if (fd < 0)
-                return negative_errno();
+        r = directory_open_at(roll->root_fd, ".", &dir);
+        if (r < 0)
+                return r;
 
-        dir = fdopendir(fd);
-        if (!dir)
-                return negative_errno();
-        TAKE_FD(fd);
-
-        for (;;) {
+        while ((r = directory_read(dir, &e)) > 0) {
                 unsigned ma, mi;
-                struct dirent *e;
                 int end = 0;
 
-                errno = 0;
-                e = readdir(dir);
-                if (!e && errno != 0)
-                        return negative_errno();
-                if (!e)
-                        return 0;
                 if (sscanf(e->d_name, "%u:%u%n", &ma, &mi, &end) != 2 || e->d_name[end])
                         continue;
 
@@ -73,6 +61,8 @@ int roll_add_all(Roll *roll) {
                 if (r < 0)
                         return r;
         }
+
+        return r;
 }
 
 int roll_links(UdevDevice *device, char ***ret) {

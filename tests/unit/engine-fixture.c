@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <ftw.h>
 #include <glib.h>
 #include <signal.h>
 #include <sys/sysmacros.h>
@@ -15,6 +14,7 @@
 #include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/worker.h"
+#include "tree.h"
 
 #define DEADLINE_USEC UINT64_C(120000000)      /* thousands of LUNs on a machine that others use, too */
 
@@ -102,13 +102,9 @@ void fixture_init(Fixture *f) {
         start(f);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 void fixture_done(Fixture *f) {
         stop(f);
-        g_assert_cmpint(nftw(f->state_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(f->state_dir);
         g_free(f->state_dir);
 }
 

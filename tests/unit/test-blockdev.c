@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/sysmacros.h>
 
 #include "base/strv.h"
 #include "kernel/blockdev.h"
 #include "kernel/sysfs.h"
+#include "tree.h"
 
 /* Last, for it and daemon/base both have a MIN. */
 #include <glib.h>
@@ -28,13 +28,9 @@ static void sys_set_up(Sys *s, const void *data) {
         g_assert_cmpint(s->root_fd, >=, 0);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 static void sys_tear_down(Sys *s, const void *data) {
         close(s->root_fd);
-        g_assert_cmpint(nftw(s->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(s->path);
         g_free(s->path);
 }
 
@@ -388,7 +384,7 @@ static void test_multipath(Sys *s, const void *data) {
         {
                 g_autofree char *slaves = g_build_filename(s->path, "dm-0/slaves", NULL);
 
-                g_assert_cmpint(nftw(slaves, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+                tree_remove(slaves);
         }
         assert_reads(s, &f, DEVICE_USABLE, HEALTH_NO_PATH);
 }
@@ -449,7 +445,7 @@ static void test_vanished(Sys *s, const void *data) {
         sys_add_disk(s, "sda", "8:0", "14");
         dirfd = sysfs_open_block(s->root_fd, makedev(8, 0));
         g_assert_cmpint(dirfd, >=, 0);
-        g_assert_cmpint(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(path);
         g_assert_cmpint(blockdev_read(dirfd, &f, &d), ==, -ENODEV);
         g_assert_cmpint(sysfs_open_block(s->root_fd, makedev(8, 0)), ==, -ENODEV);
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <ftw.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <sys/prctl.h>
@@ -10,6 +9,7 @@
 #include "crash-loss.h"
 #include "crash-power.h"
 #include "fake-cfs.h"
+#include "tree.h"
 
 /* What becomes of a change when the daemon dies, the system refuses, or the power goes at any call on its way.
  *
@@ -127,12 +127,8 @@ static unsigned stride;         /* 0: one point of each row */
 
 /* ---- directories ---- */
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 static void directory_remove(char *path) {
-        g_assert_cmpint(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(path);
         g_free(path);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <ftw.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <sched.h>
@@ -11,6 +10,7 @@
 
 #include "store/past.h"
 #include "store/store.h"
+#include "tree.h"
 
 /* The way back: what is kept of each change, and that an older generation is never taken for another one. */
 
@@ -56,13 +56,9 @@ static void place_init(Place *p) {
         place_open(p);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 static void place_done(Place *p) {
         place_close(p);
-        g_assert_cmpint(nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(p->dir);
         g_free(p->dir);
         g_free(p->history_dir);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <ftw.h>
 #include <glib.h>
 #include <grp.h>
 #include <sched.h>
@@ -13,6 +12,7 @@
 
 #include "store/store.h"
 #include "store/target-json.h"
+#include "tree.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.5001405bbbbbbbbb"
@@ -42,13 +42,9 @@ static void place_init(Place *p) {
         g_assert_cmpint(store_new(p->dir, &p->store), ==, 0);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 static void place_done(Place *p) {
         store_free(p->store);
-        g_assert_cmpint(nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+        tree_remove(p->dir);
         g_free(p->dir);
         g_free(p->targets);
 }
