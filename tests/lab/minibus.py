@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import time
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 ALIGN = {"y": 1, "b": 4, "n": 2, "q": 2, "i": 4, "u": 4, "h": 4, "x": 8, "t": 8, "d": 8, "s": 4, "o": 4, "g": 1, "v": 1,
@@ -244,6 +244,16 @@ class Bus:
 
     def match(self, rule: str) -> None:
         self.call("AddMatch", "s", rule)
+
+    def wait_signal(self, what: str, wanted: Callable[[Signal], bool], timeout: float = 60) -> Signal:
+        """The first that is wanted, of those since the last look; the ones before it are gone then. Costs nobody anything meanwhile."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while self.signals:
+                if wanted(signal := self.signals.pop(0)):
+                    return signal
+            if not self._receive(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                raise AssertionError(f"no signal in {timeout} s: {what}")
 
     def drain(self, quiet: float = 0.0) -> list[Signal]:
         """The signals so far, and those that still come until it has been quiet for so long."""
