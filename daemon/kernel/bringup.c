@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <libkmod.h>
 #include <libmount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -9,83 +8,20 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "kernel/bringup.h"
+#include "kernel/modules.h"
 
 #define NODE_PATH      "/dev/vhost-scsi"
 #define CONFIGFS_PATH  "/sys/kernel/config"
 #define CONFIGFS_MAGIC 0x62656570       /* fs/configfs/mount.c; the uapi headers do not have it */
 #define DBROOT_DEFAULT "/var/target"    /* DB_ROOT_DEFAULT, drivers/target/target_core_internal.h */
 
-typedef struct kmod_ctx KmodContext;
-typedef struct kmod_list KmodList;
-typedef struct kmod_module KmodModule;
 typedef struct libmnt_context MountContext;
 
-DEFINE_CLEANUP(KmodContext *, kmod_unref);
-DEFINE_CLEANUP(KmodList *, kmod_module_unref_list);
-DEFINE_CLEANUP(KmodModule *, kmod_module_unref);
 DEFINE_CLEANUP(MountContext *, mnt_free_context);
 
 void fabric_done(Fabric *f) {
         free(f->version);
         *f = (Fabric) {};
-}
-
-static bool module_is_loaded(const char *name) {
-        _cleanup_free_ char *state = NULL;
-        char path[128];
-
-        snprintf(path, sizeof path, "/sys/module/%s", name);
-        if (access(path, F_OK) < 0)
-                return false;
-
-        /* A module that is built in has a directory, if it has parameters, but no state. */
-        snprintf(path, sizeof path, "/sys/module/%s/initstate", name);
-        if (read_attribute_at(AT_FDCWD, path, 64, &state) < 0)
-                return true;
-
-        return streq(state, "live");
-}
-
-/* -ENOENT: this system does not have the module. */
-static int module_load(KmodContext *ctx, const char *name) {
-        _cleanup_(kmod_module_unref_listp) KmodList *found = NULL;
-        struct kmod_list *i;
-        int r;
-
-        r = kmod_module_new_from_lookup(ctx, name, &found);
-        if (r < 0)
-                return r;
-        if (!found)
-                return -ENOENT;
-
-        kmod_list_foreach(i, found) {
-                _cleanup_(kmod_module_unrefp) KmodModule *m = kmod_module_get_module(i);
-
-                switch (kmod_module_get_initstate(m)) {
-                case KMOD_MODULE_BUILTIN:
-                case KMOD_MODULE_LIVE:
-                        continue;
-                case KMOD_MODULE_COMING:
-                case KMOD_MODULE_GOING:
-                        break;
-                }
-
-                /* As modprobe NAME: a blacklist speaks of aliases, not of the one whom an admin calls by name. */
-                r = kmod_module_probe_insert_module(m, KMOD_PROBE_APPLY_BLACKLIST_ALIAS_ONLY, NULL, NULL, NULL, NULL);
-                if (r < 0)
-                        return r;
-                if (r > 0)
-                        return -EPERM;
-        }
-
-        return 0;
-}
-
-static int module_ensure(KmodContext *ctx, const char *name) {
-        if (module_is_loaded(name))
-                return 0;
-
-        return module_load(ctx, name);
 }
 
 /* The bundled module can be loaded under another fabric name, beside the in-tree one, for measuring. */
@@ -101,7 +37,7 @@ static bool bundled_owns_fabric(void) {
         return streq(fabric, "vhost");
 }
 
-static int fabric_load(KmodContext *ctx, Fabric *f) {
+static int fabric_load(Modules *modules, Fabric *f) {
         int r;
 
         *f = (Fabric) { .module = "vhscsi", .origin = "bundled" };
@@ -109,7 +45,7 @@ static int fabric_load(KmodContext *ctx, Fabric *f) {
                 return 0;
 
         if (!module_is_loaded("vhost_scsi")) {
-                r = module_load(ctx, "vhscsi");
+                r = modules_load(modules, "vhscsi");
                 if (r >= 0)
                         return 0;
                 if (r != -ENOENT)
@@ -117,7 +53,7 @@ static int fabric_load(KmodContext *ctx, Fabric *f) {
         }
 
         *f = (Fabric) { .module = "vhost_scsi", .origin = "in-tree" };
-        return module_ensure(ctx, "vhost_scsi");
+        return modules_ensure(modules, "vhost_scsi");
 }
 
 static int fabric_read_version(Fabric *f, int root_fd) {
@@ -219,7 +155,7 @@ static void dbroot_prepare(int root_fd) {
 }
 
 int bringup(Fabric *ret_fabric, int *ret_fd, const char **ret_step) {
-        _cleanup_(kmod_unrefp) KmodContext *ctx = NULL;
+        _cleanup_(modules_done) Modules modules = {};
         _cleanup_(fabric_done) Fabric fabric = {};
         _cleanup_close_ int fd = -EBADF;
         const char *ignored;
@@ -228,28 +164,23 @@ int bringup(Fabric *ret_fabric, int *ret_fd, const char **ret_step) {
         if (!ret_step)
                 ret_step = &ignored;
 
-        *ret_step = "read the list of kernel modules";
-        ctx = kmod_new(NULL, NULL);
-        if (!ctx)
-                return -ENOMEM;
-
         *ret_step = "load module configfs";
-        r = module_ensure(ctx, "configfs");
+        r = modules_ensure(&modules, "configfs");
         if (r < 0)
                 return r;
 
         *ret_step = "load module target_core_mod";
-        r = module_ensure(ctx, "target_core_mod");
+        r = modules_ensure(&modules, "target_core_mod");
         if (r < 0)
                 return r;
 
         *ret_step = "load module target_core_iblock";
-        r = module_ensure(ctx, "target_core_iblock");
+        r = modules_ensure(&modules, "target_core_iblock");
         if (r < 0)
                 return r;
 
         *ret_step = "load module vhost_scsi";
-        r = fabric_load(ctx, &fabric);
+        r = fabric_load(&modules, &fabric);
         if (r < 0)
                 return r;
 
