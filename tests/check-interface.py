@@ -31,6 +31,8 @@ MATRIX = {
     ("Target", "SetLabel"): {TARGETS, FORCE},
     ("Target", "Destroy"): {TARGETS, FORCE},
     ("Target", "GetStatistics"): set(),
+    ("Target", "GetQemuArguments"): set(),
+    ("Target", "GetLibvirtXml"): set(),
     ("Lun", "Remove"): {LUNS, FORCE},
     ("Lun", "GetStatistics"): set(),
 }

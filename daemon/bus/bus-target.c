@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/strv.h"
 #include "bus/bus-error.h"
 #include "bus/bus-lun.h"
 #include "bus/bus-target.h"
@@ -243,6 +244,58 @@ static int method_get_statistics(sd_bus_message *m, void *userdata, sd_bus_error
         return bus_statistics_answer(engine_of(sd_bus_message_get_bus(m)), m, userdata, NULL);
 }
 
+/* r: what qemu_device_… returned. */
+static int refuse_device(int r, const char *why, sd_bus_error *error) {
+        if (r == -ENOENT)
+                return sd_bus_error_set(error, VHOSTSCSI_ERROR("NotFound"), why);
+        if (r == -EINVAL)
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, why);
+
+        return r;
+}
+
+static int method_get_qemu_arguments(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(strv_freep) char **arguments = NULL;
+        Engine *e = engine_of(sd_bus_message_get_bus(m));
+        _cleanup_free_ char *why = NULL;
+        const Target *t = userdata;
+        QemuOptions o;
+        int r;
+
+        r = options_read_qemu(m, &o, error);
+        if (r < 0)
+                return r;
+
+        r = qemu_device_arguments(t, &o, fabric_queues_max(&e->fabric), &arguments, &why);
+        if (r < 0)
+                return refuse_device(r, why, error);
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, arguments);
+
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_get_libvirt_xml(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Engine *e = engine_of(sd_bus_message_get_bus(m));
+        _cleanup_free_ char *xml = NULL, *why = NULL;
+        const Target *t = userdata;
+        QemuOptions o;
+        int r;
+
+        r = options_read_libvirt(m, &o, error);
+        if (r < 0)
+                return r;
+
+        r = qemu_device_xml(t, &o, fabric_queues_max(&e->fabric), &xml, &why);
+        if (r < 0)
+                return refuse_device(r, why, error);
+
+        return sd_bus_reply_method_return(m, "s", xml);
+}
+
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
 
@@ -263,6 +316,10 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("SetLabel", SD_BUS_ARGS("s", label, "a{sv}", options), SD_BUS_NO_RESULT, method_set_label,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetStatistics", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sa{st}}", statistics), method_get_statistics,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetQemuArguments", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("as", arguments), method_get_qemu_arguments,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetLibvirtXml", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("s", xml), method_get_libvirt_xml,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Destroy", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_destroy, SD_BUS_VTABLE_UNPRIVILEGED),
 

@@ -243,6 +243,12 @@ static int read_options(sd_bus_message *m, const Option *known, size_t n, sd_bus
         { "serial", OPTION_STRING, &(o)->serial, NULL },                                \
         { "attributes", OPTION_ATTRIBUTES, &(o)->attributes, NULL }
 
+/* Those of QEMU's device that libvirt has none of its own for. */
+#define DEVICE_OPTIONS(o)                                                               \
+        { "boot", OPTION_U32, &(o)->boot, &(o)->has_boot },                             \
+        { "queues", OPTION_U32, &(o)->queues, &(o)->has_queues },                       \
+        { "qemu-version", OPTION_STRING, &(o)->version, NULL }
+
 int options_read_none(sd_bus_message *m, sd_bus_error *error) {
         return read_options(m, NULL, 0, error);
 }
@@ -305,6 +311,29 @@ int options_read_dump(sd_bus_message *m, ExportOptions *ret, sd_bus_error *error
         };
 
         *ret = (ExportOptions) {};
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
+int options_read_qemu(sd_bus_message *m, QemuOptions *ret, sd_bus_error *error) {
+        const Option known[] = {
+                DEVICE_OPTIONS(ret),
+                { "bus", OPTION_STRING, &ret->bus, NULL },
+                { "addr", OPTION_STRING, &ret->addr, NULL },
+                { "devno", OPTION_STRING, &ret->devno, NULL },
+                { "migratable", OPTION_BOOLEAN, &ret->migratable, NULL },
+        };
+
+        *ret = (QemuOptions) {};
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
+int options_read_libvirt(sd_bus_message *m, QemuOptions *ret, sd_bus_error *error) {
+        const Option known[] = {
+                DEVICE_OPTIONS(ret),
+                { "address", OPTION_STRING, &ret->address, NULL },
+        };
+
+        *ret = (QemuOptions) {};
         return read_options(m, known, ELEMENTSOF(known), error);
 }
 

@@ -4,6 +4,7 @@
 #include <systemd/sd-bus.h>
 
 #include "engine/edit.h"
+#include "model/qemu-device.h"
 
 /* The trailing a{sv} of a method. Its form only: names, types, no name twice. Each returns 0, or what the handler has to return with
  * InvalidArgs in error. Strings are the message's own and live as long as it does. */
@@ -26,5 +27,7 @@ typedef struct ExportOptions {
 } ExportOptions;
 
 int options_read_dump(sd_bus_message *m, ExportOptions *ret, sd_bus_error *error);
+int options_read_qemu(sd_bus_message *m, QemuOptions *ret, sd_bus_error *error);
+int options_read_libvirt(sd_bus_message *m, QemuOptions *ret, sd_bus_error *error);
 
 void lun_options_done(LunOptions *o);

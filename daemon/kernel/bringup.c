@@ -7,8 +7,10 @@
 #include "base/errno.h"
 #include "base/fileio.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "kernel/bringup.h"
 #include "kernel/modules.h"
+#include "model/qemu-device.h"
 
 #define NODE_PATH      "/dev/vhost-scsi"
 #define CONFIGFS_PATH  "/sys/kernel/config"
@@ -127,6 +129,17 @@ const char *fabric_find_problem(const Fabric *f, const char **ret_why) {
         }
 
         return NULL;
+}
+
+uint32_t fabric_queues_max(const Fabric *f) {
+        _cleanup_free_ char *path = NULL, *text = NULL;
+        uint32_t max;
+
+        /* Of vhost_scsi, drivers/vhost/scsi.c; vhscsi has no such parameter. */
+        if (asprintf(&path, "/sys/module/%s/parameters/max_io_vqs", f->module) < 0)
+                return QEMU_QUEUES_MAX;
+
+        return read_attribute_at(AT_FDCWD, path, 64, &text) >= 0 && parse_u32(text, &max) >= 0 ? max : QEMU_QUEUES_MAX;
 }
 
 /* Reservations that shall survive a power loss, and ALUA states, are written by the kernel into directories that it

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/cleanup.h"
 
 /* Everything that must stand before we can look at configfs: modules, mount, the root's directory fd. */
@@ -20,6 +22,9 @@ const char *fabric_find_problem(const Fabric *f, const char **ret_why);
 static inline bool fabric_is_bundled(const Fabric *f) {
         return streq_ptr(f->origin, "bundled");
 }
+
+/* How many request queues one guest may have. */
+uint32_t fabric_queues_max(const Fabric *f);
 
 /* Each step that fails is named in *ret_step (static text, may be NULL) for the one fatal line of the log: "load module target_core_mod",
  * "mount configfs", "create target/vhost", … Modules that are there already are fine, so the unit's modprobe dependencies may have done

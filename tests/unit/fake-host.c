@@ -7,6 +7,7 @@
 #include "kernel/bringup.h"
 #include "kernel/guests.h"
 #include "kernel/uevents.h"
+#include "model/qemu-device.h"
 
 /* Stands for kernel/bringup.c, kernel/guests.c and kernel/uevents.c in vhscsid-fake: the whole daemon on a host that is made up, for
  * test-bus.py and for people with a debugger. The host has disks /dev/fake0 … (wwid=36000, …), and with VHSCSID_FAKE_FABRIC=bundled in the
@@ -48,6 +49,10 @@ static bool without_node;
 void fabric_done(Fabric *f) {
         free(f->version);
         *f = (Fabric) {};
+}
+
+uint32_t fabric_queues_max(const Fabric *f) {
+        return QEMU_QUEUES_MAX;
 }
 
 const char *fabric_find_problem(const Fabric *f, const char **ret_why) {

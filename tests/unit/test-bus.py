@@ -652,6 +652,70 @@ class BundledStatistics(Statistics):
     FABRIC_COUNTERS = {"fabric": dict.fromkeys(("requests", "read-bytes", "written-bytes", "errors", "kicks", "signals", "in-flight"), 0)}
 
 
+class GuestDevice(BusTest):
+    """GetQemuArguments and GetLibvirtXml; every form of them is in test-qemu-device."""
+
+    def arguments(self, target: str, **given) -> list[str]:
+        return self.call(target, TARGET, "GetQemuArguments", "a{sv}", options(**given))[0]
+
+    def xml(self, target: str, **given) -> str:
+        return self.call(target, TARGET, "GetLibvirtXml", "a{sv}", options(**given))[0]
+
+    def test_forms(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36000")
+        with self.unchanged():
+            self.assertEqual(self.arguments(target), ["-device", f"vhost-scsi-pci,wwpn={WWN}"])
+            self.assertEqual(self.arguments(target, bus="pci", addr="0x5", boot=1, queues=4, migratable=True,
+                                            **{"qemu-version": "10.2"}),
+                             ["-device", f"vhost-scsi-pci,wwpn={WWN},bus=pci.0,addr=0x5,bootindex=1,boot_tpgt=1,num_queues=4,hotplug=on,"
+                              "migratable=on"])
+            self.assertEqual(self.arguments(target, bus="ccw", devno="fe.0.1000"), ["-device", f"vhost-scsi-ccw,wwpn={WWN},devno=fe.0.1000"])
+
+            hostdev = ElementTree.fromstring(self.xml(target, address="0000:00:05.0"))
+            self.assertEqual(hostdev.attrib, {"mode": "subsystem", "type": "scsi_host"})
+            self.assertEqual(hostdev.find("source").attrib, {"protocol": "vhost", "wwpn": WWN})
+            self.assertEqual(hostdev.find("address").attrib,
+                             {"type": "pci", "domain": "0x0000", "bus": "0x00", "slot": "0x05", "function": "0x0"})
+            both = ElementTree.fromstring(f"<both>{self.xml(target, boot=1)}</both>")
+            qemu = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+            self.assertEqual([e.tag for e in both], ["hostdev", f"{qemu}override"])
+            self.assertEqual(both[0].find("alias").get("name"), both[1].find(f"{qemu}device").get("alias"))
+            self.assertEqual({p.get("name"): p.get("value") for p in both[1].iter(f"{qemu}property")}, {"bootindex": "1", "boot_tpgt": "1"})
+
+    def test_refused(self) -> None:
+        target = self.create()
+        for member, sig in (("GetQemuArguments", "as"), ("GetLibvirtXml", "s")):
+            with self.subTest(member):
+                for given, saying in (({"no-such": True}, "no-such"), ({"boot": "1"}, "boot"), ({"qemu-version": "new"}, "version of QEMU"),
+                                      ({"queues": 1000}, "1 to 128"), ({"force": True}, "force")):
+                    with self.refused(INVALID_ARGS, saying=saying):
+                        self.call(target, TARGET, member, "a{sv}", options(**given))
+                with self.refused("NotFound", saying="LUN 0"):
+                    self.call(target, TARGET, member, "a{sv}", options(boot=1))
+                with self.refused(UNKNOWN_OBJECT):
+                    self.call(target_path("naa.5001405000000000"), TARGET, member, "a{sv}", {})
+        for given in ({"bus": "isa"}, {"addr": "x"}, {"bus": "ccw", "devno": "x"}, {"address": "0x5"}):
+            with self.subTest(given), self.refused(INVALID_ARGS):
+                self.arguments(target, **given)
+        for given in ({"address": "x"}, {"bus": "pci"}):
+            with self.subTest(given), self.refused(INVALID_ARGS):
+                self.xml(target, **given)
+
+    def test_everybody_may_ask(self) -> None:
+        target, nobody = self.create(), self.as_nobody()
+        self.assertEqual(self.call(target, TARGET, "GetQemuArguments", "a{sv}", {}, bus=nobody)[0], self.arguments(target))
+        self.assertEqual(self.call(target, TARGET, "GetLibvirtXml", "a{sv}", {}, bus=nobody)[0], self.xml(target))
+
+    def test_foreign(self) -> None:
+        self.host.tell("foreign naa.6001405000000001 1")
+        self.manager("Rescan")
+        path = target_path("naa.6001405000000001")
+        self.assertEqual(self.arguments(path, boot=1),
+                         ["-device", "vhost-scsi-pci,wwpn=naa.6001405000000001,bootindex=1,boot_tpgt=1"])
+        self.assertIn("wwpn='naa.6001405000000001'", self.xml(path))
+
+
 class Documents(BusTest):
     """Whole configurations over a descriptor."""
 
