@@ -17,14 +17,14 @@ enum {
         VERB = 0x200,
 };
 
-#define VERB_OPTION(bit) (VERB + __builtin_ctz(bit))
+#define VERB_OPTION(bit) (VERB + __builtin_ctzll(bit))
 
 static const struct option options[] = {
         { "help",            no_argument,       NULL, 'h' },
         { "version",         no_argument,       NULL, GLOBAL_VERSION },
         { "host",            required_argument, NULL, 'H' },
         { "machine",         required_argument, NULL, 'M' },
-        { "json",            required_argument, NULL, GLOBAL_JSON },
+        { "json",            optional_argument, NULL, GLOBAL_JSON },
         { "no-ask-password", no_argument,       NULL, GLOBAL_NO_ASK_PASSWORD },
         { "no-pager",        no_argument,       NULL, GLOBAL_NO_PAGER },
         { "no-legend",       no_argument,       NULL, GLOBAL_NO_LEGEND },
@@ -52,12 +52,21 @@ static const struct option options[] = {
         { "target",          required_argument, NULL, VERB_OPTION(OPTION_TARGET) },
         { "wait",            required_argument, NULL, VERB_OPTION(OPTION_WAIT) },
         { "watch",           no_argument,       NULL, VERB_OPTION(OPTION_WATCH) },
+        { "bus",             required_argument, NULL, VERB_OPTION(OPTION_BUS) },
+        { "addr",            required_argument, NULL, VERB_OPTION(OPTION_ADDR) },
+        { "devno",           required_argument, NULL, VERB_OPTION(OPTION_DEVNO) },
+        { "address",         required_argument, NULL, VERB_OPTION(OPTION_ADDRESS) },
+        { "boot",            required_argument, NULL, VERB_OPTION(OPTION_BOOT) },
+        { "queues",          required_argument, NULL, VERB_OPTION(OPTION_QUEUES) },
+        { "qemu-version",    required_argument, NULL, VERB_OPTION(OPTION_QEMU_VERSION) },
+        { "migratable",      no_argument,       NULL, VERB_OPTION(OPTION_MIGRATABLE) },
+        { "shell",           no_argument,       NULL, VERB_OPTION(OPTION_SHELL) },
         { NULL, 0, NULL, 0 },
 };
 
-const char *arguments_option_name(unsigned bits) {
+const char *arguments_option_name(uint64_t bits) {
         for (const struct option *o = options; o->name; o++)
-                if (o->val >= VERB && (bits & (1u << (o->val - VERB))))
+                if (o->val >= VERB && (bits & (UINT64_C(1) << (o->val - VERB))))
                         return o->name;
 
         return "";
@@ -71,7 +80,7 @@ static int complain(const char *option, const char *value, const char *problem) 
         return EXIT_USAGE;
 }
 
-static int parse_json_mode(Arguments *a, const char *value) {
+static bool find_json_mode(Arguments *a, const char *value) {
         static const struct {
                 const char *name;
                 JsonMode mode;
@@ -80,10 +89,23 @@ static int parse_json_mode(Arguments *a, const char *value) {
         for (size_t i = 0; i < ELEMENTSOF(modes); i++)
                 if (streq(modes[i].name, value)) {
                         a->json = modes[i].mode;
-                        return 0;
+                        return true;
                 }
 
-        return complain("json", value, "must be short, pretty or off");
+        return false;
+}
+
+/* Without a mode it is short; a mode may be the next word. */
+static int parse_json_mode(Arguments *a, const char *value, char *const *next) {
+        if (value)
+                return find_json_mode(a, value) ? 0 : complain("json", value, "must be short, pretty or off");
+
+        if (*next && find_json_mode(a, *next))
+                optind++;
+        else
+                a->json = JSON_SHORT;
+
+        return 0;
 }
 
 static int parse_lun(Arguments *a, const char *value) {
@@ -139,6 +161,10 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
                         complain("timeout", value, "must be a time such as 30s or 5min") : 0;
         case OPTION_WAIT:
                 return text_parse_timespan(value, &a->wait) < 0 ? complain("wait", value, "must be a time such as 30s or 5min") : 0;
+        case OPTION_BOOT:
+                return parse_u32(value, &a->boot) < 0 ? complain("boot", value, "not a number") : 0;
+        case OPTION_QUEUES:
+                return parse_u32(value, &a->queues) < 0 ? complain("queues", value, "not a number") : 0;
         case OPTION_LUN:
                 return parse_lun(a, value);
         case OPTION_ATTRIBUTE:
@@ -161,6 +187,21 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_TARGET:
                 a->target = value;
                 return 0;
+        case OPTION_BUS:
+                a->bus = value;
+                return 0;
+        case OPTION_ADDR:
+                a->addr = value;
+                return 0;
+        case OPTION_DEVNO:
+                a->devno = value;
+                return 0;
+        case OPTION_ADDRESS:
+                a->address = value;
+                return 0;
+        case OPTION_QEMU_VERSION:
+                a->qemu_version = value;
+                return 0;
         case OPTION_FORCE:
         case OPTION_DRY_RUN:
         case OPTION_IF_ABSENT:
@@ -172,8 +213,11 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_PARTLY:
         case OPTION_PORTABLE:
         case OPTION_WATCH:
+        case OPTION_MIGRATABLE:
+        case OPTION_SHELL:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
+        case OPTIONS_DEVICE:
                 return 0;
         }
 
@@ -208,7 +252,7 @@ int arguments_parse(Arguments *a, int argc, char **argv) {
                         a->version = true;
                         break;
                 case GLOBAL_JSON:
-                        r = parse_json_mode(a, optarg);
+                        r = parse_json_mode(a, optarg, argv + optind);
                         if (r != 0)
                                 return r;
                         break;
@@ -226,7 +270,7 @@ int arguments_parse(Arguments *a, int argc, char **argv) {
                         return EXIT_USAGE;
                 default:
                         assert(c >= VERB);
-                        r = parse_verb_option(a, 1u << (c - VERB), optarg);
+                        r = parse_verb_option(a, UINT64_C(1) << (c - VERB), optarg);
                         if (r != 0)
                                 return r;
                 }

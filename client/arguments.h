@@ -15,34 +15,46 @@ typedef enum JsonMode {
 
 /* Options that only some verbs take, as bits: the verb table says which. */
 typedef enum VerbOption {
-        OPTION_FORCE = 1 << 0,
-        OPTION_DRY_RUN = 1 << 1,
-        OPTION_IF_GENERATION = 1 << 2,
-        OPTION_TIMEOUT = 1 << 3,
-        OPTION_LABEL = 1 << 4,
-        OPTION_SEED = 1 << 5,
-        OPTION_NEXUS = 1 << 6,
-        OPTION_IF_ABSENT = 1 << 7,
-        OPTION_LUN = 1 << 8,
-        OPTION_READONLY = 1 << 9,
-        OPTION_NAME = 1 << 10,
-        OPTION_SERIAL = 1 << 11,
-        OPTION_SHAREABLE = 1 << 12,
-        OPTION_ATTRIBUTE = 1 << 13,
-        OPTION_TARGET = 1 << 14,
-        OPTION_PATH = 1 << 15,
-        OPTION_ALL = 1 << 16,
-        OPTION_PRUNE = 1 << 17,
-        OPTION_PARTLY = 1 << 18,
-        OPTION_PORTABLE = 1 << 19,
-        OPTION_WAIT = 1 << 20,
-        OPTION_GENERATION = 1 << 21,
-        OPTION_WATCH = 1 << 22,
+        OPTION_FORCE = UINT64_C(1) << 0,
+        OPTION_DRY_RUN = UINT64_C(1) << 1,
+        OPTION_IF_GENERATION = UINT64_C(1) << 2,
+        OPTION_TIMEOUT = UINT64_C(1) << 3,
+        OPTION_LABEL = UINT64_C(1) << 4,
+        OPTION_SEED = UINT64_C(1) << 5,
+        OPTION_NEXUS = UINT64_C(1) << 6,
+        OPTION_IF_ABSENT = UINT64_C(1) << 7,
+        OPTION_LUN = UINT64_C(1) << 8,
+        OPTION_READONLY = UINT64_C(1) << 9,
+        OPTION_NAME = UINT64_C(1) << 10,
+        OPTION_SERIAL = UINT64_C(1) << 11,
+        OPTION_SHAREABLE = UINT64_C(1) << 12,
+        OPTION_ATTRIBUTE = UINT64_C(1) << 13,
+        OPTION_TARGET = UINT64_C(1) << 14,
+        OPTION_PATH = UINT64_C(1) << 15,
+        OPTION_ALL = UINT64_C(1) << 16,
+        OPTION_PRUNE = UINT64_C(1) << 17,
+        OPTION_PARTLY = UINT64_C(1) << 18,
+        OPTION_PORTABLE = UINT64_C(1) << 19,
+        OPTION_WAIT = UINT64_C(1) << 20,
+        OPTION_GENERATION = UINT64_C(1) << 21,
+        OPTION_WATCH = UINT64_C(1) << 22,
+        OPTION_BUS = UINT64_C(1) << 24,
+        OPTION_ADDR = UINT64_C(1) << 25,
+        OPTION_DEVNO = UINT64_C(1) << 26,
+        OPTION_ADDRESS = UINT64_C(1) << 27,
+        OPTION_BOOT = UINT64_C(1) << 28,
+        OPTION_QUEUES = UINT64_C(1) << 29,
+        OPTION_QEMU_VERSION = UINT64_C(1) << 30,
+        OPTION_MIGRATABLE = UINT64_C(1) << 31,
+        OPTION_SHELL = UINT64_C(1) << 32,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,
         OPTIONS_LUN = OPTION_LUN | OPTION_READONLY | OPTION_NAME | OPTION_SERIAL | OPTION_SHAREABLE | OPTION_ATTRIBUTE |
                       OPTION_PATH,
+
+        /* The device of a guest, in QEMU's words and in libvirt's. */
+        OPTIONS_DEVICE = OPTION_BOOT | OPTION_QUEUES | OPTION_QEMU_VERSION,
 } VerbOption;
 
 typedef struct Arguments {
@@ -54,12 +66,14 @@ typedef struct Arguments {
         bool legend;
         bool full;
 
-        unsigned given;                 /* VerbOption bits */
+        uint64_t given;                 /* VerbOption bits */
         uint64_t if_generation;
         uint64_t generation;
         uint64_t timeout;               /* µs */
         uint64_t wait;                  /* µs */
         uint32_t number;
+        uint32_t boot, queues;
+        const char *bus, *addr, *devno, *address, *qemu_version;
         const char *label, *seed, *nexus, *name, *serial, *target;
         const char **attributes;        /* "key=value", NULL-terminated; the array is ours, the strings are argv's */
         size_t n_attributes;
@@ -74,4 +88,4 @@ int arguments_parse(Arguments *a, int argc, char **argv);
 void arguments_done(Arguments *a);
 
 /* "--dry-run": the name of the first of these options, for a complaint. */
-const char *arguments_option_name(unsigned options);
+const char *arguments_option_name(uint64_t options);

@@ -174,7 +174,7 @@ static int append_attributes(sd_bus_message *m, const Arguments *a) {
         return r;
 }
 
-static int append_flags(sd_bus_message *m, unsigned given) {
+static int append_flags(sd_bus_message *m, uint64_t given) {
         static const struct {
                 VerbOption option;
                 const char *name;
@@ -182,6 +182,7 @@ static int append_flags(sd_bus_message *m, unsigned given) {
                 { OPTION_FORCE, "force" },       { OPTION_DRY_RUN, "dry-run" },     { OPTION_IF_ABSENT, "if-absent" },
                 { OPTION_PRUNE, "prune" },       { OPTION_PARTLY, "partly" },       { OPTION_PORTABLE, "portable" },
                 { OPTION_READONLY, "readonly" }, { OPTION_SHAREABLE, "shareable" }, { OPTION_PATH, "path" },
+                { OPTION_MIGRATABLE, "migratable" },
         };
         int r = 0;
 
@@ -192,38 +193,60 @@ static int append_flags(sd_bus_message *m, unsigned given) {
         return r;
 }
 
-static int append_string(sd_bus_message *m, unsigned given, VerbOption option, const char *name, const char *value) {
-        return given & option ? sd_bus_message_append(m, "{sv}", name, "s", value) : 0;
+static int append_strings(sd_bus_message *m, const Arguments *a, uint64_t given, const char *target) {
+        const struct {
+                VerbOption option;
+                const char *name, *value;
+        } strings[] = {
+                { OPTION_LABEL, "label", a->label },       { OPTION_SEED, "seed", a->seed },          { OPTION_NEXUS, "nexus", a->nexus },
+                { OPTION_NAME, "name", a->name },          { OPTION_SERIAL, "serial", a->serial },    { OPTION_TARGET, "target", target },
+                { OPTION_BUS, "bus", a->bus },             { OPTION_ADDR, "addr", a->addr },          { OPTION_DEVNO, "devno", a->devno },
+                { OPTION_ADDRESS, "address", a->address }, { OPTION_QEMU_VERSION, "qemu-version", a->qemu_version },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(strings); i++)
+                if (given & strings[i].option)
+                        r = sd_bus_message_append(m, "{sv}", strings[i].name, "s", strings[i].value);
+
+        return r;
 }
 
-int client_append_options(Client *c, sd_bus_message *m, unsigned options, const char *target) {
+static int append_numbers(sd_bus_message *m, const Arguments *a, uint64_t given) {
+        const struct {
+                VerbOption option;
+                const char *name, *type;
+                uint64_t value;
+        } numbers[] = {
+                { OPTION_IF_GENERATION, "if-generation", "t", a->if_generation }, { OPTION_GENERATION, "generation", "t", a->generation },
+                { OPTION_TIMEOUT, "timeout", "t", a->timeout },                   { OPTION_LUN, "number", "u", a->number },
+                { OPTION_BOOT, "boot", "u", a->boot },                            { OPTION_QUEUES, "queues", "u", a->queues },
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++) {
+                if (!(given & numbers[i].option))
+                        continue;
+
+                r = streq(numbers[i].type, "t") ? sd_bus_message_append(m, "{sv}", numbers[i].name, "t", numbers[i].value) :
+                                                  sd_bus_message_append(m, "{sv}", numbers[i].name, "u", (uint32_t) numbers[i].value);
+        }
+
+        return r;
+}
+
+int client_append_options(Client *c, sd_bus_message *m, uint64_t options, const char *target) {
         const Arguments *a = c->arguments;
-        unsigned given = a->given & options;
+        uint64_t given = a->given & options;
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0)
                 r = append_flags(m, given);
-        if (r >= 0 && (given & OPTION_IF_GENERATION))
-                r = sd_bus_message_append(m, "{sv}", "if-generation", "t", a->if_generation);
-        if (r >= 0 && (given & OPTION_GENERATION))
-                r = sd_bus_message_append(m, "{sv}", "generation", "t", a->generation);
-        if (r >= 0 && (given & OPTION_TIMEOUT))
-                r = sd_bus_message_append(m, "{sv}", "timeout", "t", a->timeout);
-        if (r >= 0 && (given & OPTION_LUN))
-                r = sd_bus_message_append(m, "{sv}", "number", "u", a->number);
         if (r >= 0)
-                r = append_string(m, given, OPTION_LABEL, "label", a->label);
+                r = append_numbers(m, a, given);
         if (r >= 0)
-                r = append_string(m, given, OPTION_SEED, "seed", a->seed);
-        if (r >= 0)
-                r = append_string(m, given, OPTION_NEXUS, "nexus", a->nexus);
-        if (r >= 0)
-                r = append_string(m, given, OPTION_NAME, "name", a->name);
-        if (r >= 0)
-                r = append_string(m, given, OPTION_SERIAL, "serial", a->serial);
-        if (r >= 0)
-                r = append_string(m, given, OPTION_TARGET, "target", target);
+                r = append_strings(m, a, given, target);
         if (r >= 0 && (given & OPTION_ATTRIBUTE))
                 r = append_attributes(m, a);
         if (r < 0)
@@ -393,7 +416,7 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
         return 0;
 }
 
-int client_call_manager(Client *c, const char *member, const char *argument, unsigned options, char **ret_path) {
+int client_call_manager(Client *c, const char *member, const char *argument, uint64_t options, char **ret_path) {
         _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
         const char *path;
         int r;
@@ -483,6 +506,14 @@ int client_find_target(Client *c, const char *name, char **ret_path) {
 
         *ret_path = copy;
         return 0;
+}
+
+int client_new_target_call(Client *c, const char *name, const char *member, sd_bus_message **ret) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = client_find_target(c, name, &path);
+        return r != 0 ? r : client_new_call(c, path, VHOSTSCSI_TARGET_INTERFACE, member, ret);
 }
 
 int path_parse(const char *path, char **ret_wwn, int64_t *ret_lun) {

@@ -52,15 +52,17 @@ void client_note(const char *format, ...) _printf_(1, 2);
 /* A new call to the daemon, after connecting to it. Or status. */
 int client_new_call(Client *c, const char *path, const char *interface, const char *member, sd_bus_message **ret);
 /* Appends the trailing a{sv}: those of the given options (VerbOption) that the command line has. target: for OPTION_TARGET. */
-int client_append_options(Client *c, sd_bus_message *m, unsigned options, const char *target);
+int client_append_options(Client *c, sd_bus_message *m, uint64_t options, const char *target);
 /* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. */
 int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply);
 
 /* A member of the manager with the signature (s, a{sv}) -> o that changes something. ret_path: the object. Or status. */
-int client_call_manager(Client *c, const char *member, const char *argument, unsigned options, char **ret_path);
+int client_call_manager(Client *c, const char *member, const char *argument, uint64_t options, char **ret_path);
 
 /* The path of the target with that WWN, in any form that the daemon takes, or with that label if just one has it. Or status. */
 int client_find_target(Client *c, const char *name, char **ret_path);
+/* A new call to a member of that target. Or status. */
+int client_new_target_call(Client *c, const char *name, const char *member, sd_bus_message **ret);
 
 /* Does this look as if a WWN was meant? Such a text is never taken for a label. */
 bool wwn_is_meant(const char *s);

@@ -179,7 +179,7 @@ static int make_changes(Client *c, sd_bus_message *m, Tally *ret) {
 }
 
 /* Plan, Apply or ImportConfig. Or status. */
-static int send_document(Client *c, const char *member, const char *format, const char *name, unsigned options, Tally *ret) {
+static int send_document(Client *c, const char *member, const char *format, const char *name, uint64_t options, Tally *ret) {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;

@@ -263,15 +263,11 @@ int verb_create(Client *c, char **argv) {
 }
 
 /* A call on a target whose reply is empty. argument: its first one, a string; may be NULL. */
-static int target_call(Client *c, const char *name, const char *member, unsigned options, const char *argument) {
+static int target_call(Client *c, const char *name, const char *member, uint64_t options, const char *argument) {
         _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_free_ char *path = NULL;
         int r;
 
-        r = client_find_target(c, name, &path);
-        if (r != 0)
-                return r;
-        r = client_new_call(c, path, VHOSTSCSI_TARGET_INTERFACE, member, &m);
+        r = client_new_target_call(c, name, member, &m);
         if (r != 0)
                 return r;
         if (argument) {

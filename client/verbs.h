@@ -26,6 +26,10 @@ int verb_import(Client *c, char **argv);
 int verb_rollback(Client *c, char **argv);
 int verb_dump(Client *c, char **argv);
 
+/* verb-guest.c */
+int verb_qemu_args(Client *c, char **argv);
+int verb_libvirt_xml(Client *c, char **argv);
+
 /* verb-history.c */
 int verb_history(Client *c, char **argv);
 int verb_diff(Client *c, char **argv);

@@ -12,7 +12,7 @@
 typedef struct Verb {
         const char *name;
         int min, max;           /* arguments after the verb */
-        unsigned options;       /* VerbOption: those that it takes */
+        uint64_t options;       /* VerbOption: those that it takes */
         int (*run)(Client *c, char **argv);
 } Verb;
 
@@ -25,6 +25,8 @@ static const Verb verbs[] = {
         { "doctor",     0, 0, 0,                                                                    verb_doctor },
         { "monitor",    0, 0, 0,                                                                    verb_monitor },
         { "ready",      1, 1, OPTION_WAIT,                                                          verb_ready },
+        { "qemu-args",  1, 1, OPTIONS_DEVICE | OPTION_BUS | OPTION_ADDR | OPTION_DEVNO | OPTION_MIGRATABLE | OPTION_SHELL, verb_qemu_args },
+        { "libvirt-xml", 1, 1, OPTIONS_DEVICE | OPTION_ADDRESS,                                     verb_libvirt_xml },
         { "create",     0, 1, OPTIONS_CHANGE | OPTION_LABEL | OPTION_SEED | OPTION_NEXUS | OPTION_IF_ABSENT, verb_create },
         { "set-label",  2, 2, OPTIONS_CHANGE,                                                       verb_set_label },
         { "destroy",    1, 1, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_destroy },
@@ -52,6 +54,8 @@ static const char help_text[] =
         "  show WWN                     One target, its LUNs, and what the guest calls them\n"
         "  devices                      The host's block devices, and which of them can be exported\n"
         "  ready WWN                    Can a guest be started on it? --wait=TIME waits until it can\n"
+        "  qemu-args WWN                What gives it to a guest, on QEMU's command line\n"
+        "  libvirt-xml WWN              The same for a domain of libvirt\n"
         "  status                       Is all well? The exit status says it, too\n"
         "  stat [WWN]                   What the kernel has counted: operations, bytes, errors\n"
         "  doctor                       What on this host will hurt some day, and what to do about it\n"
@@ -100,6 +104,15 @@ static const char help_text[] =
         "     --shareable               add-lun, export: the device may be exported more than once\n"
         "     --path                    add-lun, export: one path of a disk, without multipath here\n"
         "     --attribute=NAME=VALUE    add-lun, export: an LIO attribute; may be repeated\n"
+        "     --bus=pci|ccw             qemu-args: the guest's bus; pci if not said\n"
+        "     --addr=[BUS:]SLOT[.FN]    qemu-args: its place on pci, as 0x5 or pcie.0:0x5\n"
+        "     --devno=CSSID.SSID.DEVNO  qemu-args: its place on ccw, as fe.0.1000\n"
+        "     --address=ADDRESS         libvirt-xml: its place, as 0000:00:05.0 or fe.0.1000\n"
+        "     --boot=N                  qemu-args, libvirt-xml: the guest may boot from LUN 0\n"
+        "     --queues=N                qemu-args, libvirt-xml: so many request queues\n"
+        "     --qemu-version=VERSION    qemu-args, libvirt-xml: use what this QEMU can do\n"
+        "     --migratable              qemu-args: let it be migrated live; see vhscsictl(1) before\n"
+        "     --shell                   qemu-args: quoted for a shell\n"
         "     --watch                   stat: what is added each second, until ^C\n"
         "\n"
         "Other options:\n"
@@ -107,7 +120,7 @@ static const char help_text[] =
         "     --version                 Show the version\n"
         "  -H --host=[USER@]HOST        Talk to a remote host, by ssh\n"
         "  -M --machine=CONTAINER       Talk to a local container\n"
-        "     --json=short|pretty|off   Print JSON instead of tables\n"
+        "     --json[=short|pretty|off] Print JSON instead of tables\n"
         "     --no-ask-password         Do not ask for a password\n"
         "     --no-pager                Do not pipe output into a pager\n"
         "     --no-legend               Print no column titles\n"

@@ -27,8 +27,9 @@ _vhscsictl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local global='--help --version --host --machine --json --no-ask-password --no-pager --no-legend --full'
     local change='--dry-run --timeout --if-generation'
+    local device='--boot --queues --qemu-version'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show ready status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
+    local verbs='list show ready qemu-args libvirt-xml status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -49,7 +50,7 @@ _vhscsictl() {
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1))
                 __vhscsictl_where+=("${COMP_WORDS[i]}") ;;
-            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--generation|--wait)
+            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--generation|--wait|--bus|--addr|--devno|--address|--boot|--queues|--qemu-version)
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1)) ;;
             -*|=) ;;
@@ -60,16 +61,19 @@ _vhscsictl() {
 
     case $prev in
         --json) offers='short pretty off' ;;
+        --bus) offers='pci ccw' ;;
         --generation) offers=$(__vhscsictl_generations) ;;
         --target) offers=$(__vhscsictl_targets ours) ;;
         -H|--host) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
         -M|--machine) offers=$(machinectl --no-legend --no-pager list 2>/dev/null | awk '{ print $1 }') ;;
-        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--wait) return ;;
+        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--wait|--addr|--devno|--address|--boot|--queues|--qemu-version) return ;;
     esac
 
     if [[ -z $offers ]]; then
         case $verb in
             ready) options+=" --wait" ;;
+            qemu-args) options+=" $device --bus --addr --devno --migratable --shell" ;;
+            libvirt-xml) options+=" $device --address" ;;
             stat) options+=" --watch" ;;
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
@@ -90,7 +94,7 @@ _vhscsictl() {
             offers=$verbs
         else
             case $verb:${#words[@]} in
-                show:0|ready:0|stat:0) offers=$(__vhscsictl_targets) ;;
+                show:0|ready:0|stat:0|qemu-args:0|libvirt-xml:0) offers=$(__vhscsictl_targets) ;;
                 import:0|dump:0) offers='targetcli native' ;;
                 plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 rollback:0|diff:0|diff:1) offers=$(__vhscsictl_generations) ;;

@@ -34,7 +34,8 @@ function __vhscsictl_arguments
             continue
         end
         switch $word
-            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --generation --wait
+            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --generation --wait \
+                    --bus --addr --devno --address --boot --queues --qemu-version
                 set skip 1
             case '-*'
             case '*'
@@ -73,6 +74,8 @@ complete -c vhscsictl -f
 complete -c vhscsictl -n __vhscsictl_no_verb -a list -d 'The targets'
 complete -c vhscsictl -n __vhscsictl_no_verb -a show -d 'One target and its LUNs'
 complete -c vhscsictl -n __vhscsictl_no_verb -a ready -d 'Can a guest be started on it?'
+complete -c vhscsictl -n __vhscsictl_no_verb -a qemu-args -d 'What gives it to a guest of QEMU'
+complete -c vhscsictl -n __vhscsictl_no_verb -a libvirt-xml -d 'What gives it to a domain of libvirt'
 complete -c vhscsictl -n __vhscsictl_no_verb -a status -d 'Is all well?'
 complete -c vhscsictl -n __vhscsictl_no_verb -a stat -d 'What the kernel has counted'
 complete -c vhscsictl -n __vhscsictl_no_verb -a devices -d 'Block devices that can be exported'
@@ -94,7 +97,7 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a diff -d 'What is different since
 complete -c vhscsictl -n __vhscsictl_no_verb -a rollback -d 'Make everything as it was'
 complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
 
-complete -c vhscsictl -n '__vhscsictl_at 0 show ready stat' -a '(__vhscsictl_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 0 show ready stat qemu-args libvirt-xml' -a '(__vhscsictl_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 adopt' -a '(__vhscsictl_foreign_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 destroy set-label add-lun remove-lun' -a '(__vhscsictl_our_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 1 remove-lun' -a '(__vhscsictl_luns)'
@@ -105,7 +108,7 @@ complete -c vhscsictl -s h -l help -d 'Show help'
 complete -c vhscsictl -l version -d 'Show the version'
 complete -c vhscsictl -s H -l host -x -a '(__fish_print_hostnames)' -d 'Talk to a remote host'
 complete -c vhscsictl -s M -l machine -x -d 'Talk to a container'
-complete -c vhscsictl -l json -x -a 'short pretty off' -d 'Print JSON'
+complete -c vhscsictl -l json -f -a 'short pretty off' -d 'Print JSON'
 complete -c vhscsictl -l no-ask-password -d 'Do not ask for a password'
 complete -c vhscsictl -l no-pager -d 'Use no pager'
 complete -c vhscsictl -l no-legend -d 'Print no titles'
@@ -132,6 +135,16 @@ complete -c vhscsictl -n '__vhscsictl_verb dump' -l generation -x -k -a '(__vhsc
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l portable -d 'For another host'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l target -x -a '(__vhscsictl_our_targets)' -d 'This one only'
 complete -c vhscsictl -n '__vhscsictl_verb ready' -l wait -x -d 'For what is missing'
+set -l device '__vhscsictl_verb qemu-args libvirt-xml'
+complete -c vhscsictl -n $device -l boot -x -d 'Boot from LUN 0'
+complete -c vhscsictl -n $device -l queues -x -d 'Request queues'
+complete -c vhscsictl -n $device -l qemu-version -x -d 'What this QEMU can do'
+complete -c vhscsictl -n '__vhscsictl_verb qemu-args' -l bus -x -a 'pci ccw' -d 'The bus of the guest'
+complete -c vhscsictl -n '__vhscsictl_verb qemu-args' -l addr -x -d 'Place on pci'
+complete -c vhscsictl -n '__vhscsictl_verb qemu-args' -l devno -x -d 'Place on ccw'
+complete -c vhscsictl -n '__vhscsictl_verb qemu-args' -l migratable -d 'Let it be migrated live'
+complete -c vhscsictl -n '__vhscsictl_verb qemu-args' -l shell -d 'Quoted for a shell'
+complete -c vhscsictl -n '__vhscsictl_verb libvirt-xml' -l address -x -d 'Place in the guest'
 complete -c vhscsictl -n '__vhscsictl_verb stat' -l watch -d 'Each second'
 complete -c vhscsictl -n '__vhscsictl_verb adopt' -l all -d 'Every foreign target'
 complete -c vhscsictl -n '__vhscsictl_verb export' -l target -x -a '(__vhscsictl_our_targets)' -d 'To this target'

@@ -418,6 +418,58 @@ class TestStat(Case):
         self.assertEqual((lun[:2], lun[2], lun[5:]), ([A, '2'], fabric[2], ['-', '-']))
 
 
+class TestGuest(Case):
+    DEVICE = ['-device', f'vhost-scsi-pci,wwpn={A},bus=pci.0,addr=0x5']
+    XML = f"<hostdev mode='subsystem' type='scsi_host'>\n  <source protocol='vhost' wwpn='{A}'/>\n</hostdev>\n"
+
+    def test_qemu_args(self):
+        self.mock.answer('GetQemuArguments', 'as', self.DEVICE)
+        self.assertEqual(self.run_ctl('qemu-args', 'web1'), ' '.join(self.DEVICE) + '\n')
+        self.assert_call(self.last(), target_path(A), TARGET, 'GetQemuArguments', 'a{sv}', [{}])
+        self.assertEqual(self.stderr, '')
+        self.run_ctl('qemu-args', A, '--bus=pci', '--addr=0x5', '--boot=0', '--queues=4', '--qemu-version=10.2')
+        self.assertEqual(self.last()['args'], [{'bus': 'pci', 'addr': '0x5', 'boot': 0, 'queues': 4, 'qemu-version': '10.2'}])
+        self.run_ctl('qemu-args', A, '--bus=ccw', '--devno=fe.0.1000')
+        self.assertEqual(self.last()['args'], [{'bus': 'ccw', 'devno': 'fe.0.1000'}])
+        self.run_ctl('qemu-args', A, '--migratable')
+        self.assertEqual(self.last()['args'], [{'migratable': True}])
+        self.assertIn('damages its memory', self.stderr)
+
+    def test_qemu_args_for_programs(self):
+        self.mock.answer('GetQemuArguments', 'as', self.DEVICE)
+        for args in (['qemu-args', A, '--json'], ['qemu-args', '--json', A], ['qemu-args', A, '--json', 'short'], ['--json=short', 'qemu-args', A]):
+            with self.subTest(args):
+                self.assertEqual(json.loads(self.run_ctl(*args)), self.DEVICE)
+        self.assertEqual(self.run_ctl('qemu-args', A, '--shell'), ' '.join(self.DEVICE) + '\n')
+        odd = ['-device', "it's a; $(test) \\", '', 'a b', 'plain']
+        self.mock.answer('GetQemuArguments', 'as', odd)
+        out = self.run_ctl('qemu-args', A, '--shell')
+        p = subprocess.run(['sh', '-c', f'set -- {out}for word; do printf "%s\\0" "$word"; done'], stdout=subprocess.PIPE, text=True, check=True)
+        self.assertEqual(p.stdout.split('\0')[:-1], odd)
+
+    def test_libvirt_xml(self):
+        self.mock.answer('GetLibvirtXml', 's', self.XML)
+        self.assertEqual(self.run_ctl('libvirt-xml', A), self.XML)
+        self.assert_call(self.last(), target_path(A), TARGET, 'GetLibvirtXml', 'a{sv}', [{}])
+        self.assertEqual(json.loads(self.run_ctl('libvirt-xml', A, '--json')), self.XML)
+        self.run_ctl('libvirt-xml', A, '--address=fe.0.1000', '--queues=2', '--boot=1', '--qemu-version=10.2')
+        self.assertEqual(self.last()['args'], [{'address': 'fe.0.1000', 'queues': 2, 'boot': 1, 'qemu-version': '10.2'}])
+
+    def test_refused(self):
+        for args in (['qemu-args'], ['qemu-args', A, '--address=5'], ['qemu-args', A, '--json', '--shell'], ['qemu-args', A, '--boot=x'],
+                     ['qemu-args', A, '--queues=-1'], ['libvirt-xml', A, '--bus=pci'], ['libvirt-xml', A, '--shell'], ['libvirt-xml', A, '--migratable'],
+                     ['qemu-args', A, '--json=xml'], ['list', '--shell']):
+            with self.subTest(args):
+                self.run_ctl(*args, status=2)
+        self.mock.refuse('GetQemuArguments', 'org.freedesktop.DBus.Error.InvalidArgs', 'The bus of a guest is pci or ccw')
+        self.run_ctl('qemu-args', A, '--bus=isa', status=9)
+        self.assertIn('pci or ccw', self.stderr)
+        self.mock.answer('GetQemuArguments', 's', 'x')
+        self.run_ctl('qemu-args', A, status=1)
+        self.mock.answer('GetLibvirtXml', 'as', ['x'])
+        self.run_ctl('libvirt-xml', A, status=1)
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
@@ -679,7 +731,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 23)
+        self.assertEqual(len(verbs), 25)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
@@ -1007,6 +1059,9 @@ class TestCompletion(Case):
         self.assertEqual(self.complete('vhscsictl', 'diff', '10', '2'), ['20'])
         self.assertEqual(self.complete('vhscsictl', 'show', 'naa.5001405a'), [A])
         self.assertEqual(self.complete('vhscsictl', 'show', 'web'), ['web1'])
+        self.assertEqual(self.complete('vhscsictl', 'qemu-args', '--queues=4', 'web'), ['web1'])
+        self.assertEqual(self.complete('vhscsictl', 'qemu-args', '--bus', ''), ['pci', 'ccw'])
+        self.assertIn('--address', self.complete('vhscsictl', 'libvirt-xml', '--'))
         self.assertNotIn('naa.6001405eeeeeeeee', self.complete('vhscsictl', 'destroy', ''), 'foreign ones cannot be destroyed')
         self.assertEqual(self.complete('vhscsictl', 'remove-lun', A, ''), ['0', '2', '10'])
         self.assertIn('--force', self.complete('vhscsictl', 'destroy', '--'))
