@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit import BUS_NAME, CORE, TARGET, TRACING, Api, ConfigfsTrace, run, service_pid, service_start, service_stop, wait_until
-from minibus import Bus, plain
+from minibus import Bus, Signal, plain
 
 DAEMON = "/usr/libexec/vhscsid"
 FLOOR = "/usr/local/lib/vhscsid-lab/floor"
 SAVED = "/run/lab-saveconfig.json"
+DBUS = "org.freedesktop.DBus"
 WWN = "naa.5001405f20000000"
 RUNS = 3
 THEIRS_MAX = 256
@@ -87,14 +88,24 @@ class Watch:
 
     def __init__(self):
         self.bus = Bus()
-        path = f"/org/vhostscsi/target/{WWN.replace('.', '_2e')}"
-        self.bus.match(f"type='signal',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',path='{path}',arg0='{TARGET}'")
+        self.path = f"/org/vhostscsi/target/{WWN.replace('.', '_2e')}"
+        self.bus.match(f"type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged',arg0='{BUS_NAME}'")
+        self.bus.match(f"type='signal',interface='{DBUS}.Properties',member='PropertiesChanged',path='{self.path}',arg0='{TARGET}'")
+
+    def is_online(self, signal: Signal) -> bool:
+        if signal.member == "PropertiesChanged":
+            return plain(signal.args[1]).get("State") == "online"
+        if signal.member != "NameOwnerChanged" or not signal.args[2]:
+            return False
+        # What was up before the service took its name is no change that it tells of.
+        state = self.bus.call("Get", "ss", TARGET, "State", path=self.path, interface=f"{DBUS}.Properties", dest=BUS_NAME)[0].value
+        return state == "online"
 
     def online(self) -> float:
         """When."""
-        signal = self.bus.wait_signal("the target is online", lambda s: plain(s.args[1]).get("State") == "online", 600)
+        self.bus.wait_signal("the target is online", self.is_online, 600)
         self.bus.close()
-        return signal.when
+        return time.monotonic()
 
 
 def restore_alone() -> float:
