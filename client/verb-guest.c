@@ -60,8 +60,8 @@ int verb_qemu_args(Client *c, char **argv) {
                 return r;
 
         if (a->given & OPTION_MIGRATABLE)
-                client_note("Migrating this guest live damages its memory unless the kernel logs what vhost-scsi writes: vhscsi does, "
-                            "vhost_scsi from Linux 7.1 on.");
+                client_note("Migrating this guest live damages its memory unless the kernel logs what vhost-scsi writes, as vhost_scsi does "
+                            "from Linux 7.1 on. See MIGRATION in vhscsictl(1).");
 
         if (a->json != JSON_OFF)
                 return print_json(words, a->json);
