@@ -759,6 +759,35 @@ class Documents(BusTest):
         saved = json.loads(os.read(fd, 1 << 20))
         self.assertEqual([t["fabric"] for t in saved["targets"]], ["vhost"])
 
+    def identity(self, target: str) -> tuple:
+        """What a guest, and a reservation of it, knows the target and its disks by."""
+        luns = [self.get_all(path, LUN) for path in self.get(target, TARGET, "Luns")]
+        return (self.get(target, TARGET, "Wwn"), self.get(target, TARGET, "Nexus"),
+                [(n["Number"], n["UnitSerial"], n["GuestWwid"], n["Backstore"].partition("/")[2], n["ReadOnly"], n["State"]) for n in luns])
+
+    def test_to_another_host(self) -> None:
+        """One target, from one daemon to another that knows nothing: the guest there finds what it had here."""
+        self.create()
+        target = self.create("", seed="9a6b1c52-6a4f-4a60-8a5b-0d6a1a9d1f55")
+        self.add_lun(target, "wwid=36001", number=3)
+        self.add_lun(target, "wwid=36002", number=300, name="data", serial="0123456789abcdef0123456789", readonly=True)
+        here = self.identity(target)
+        fd, = self.manager("ExportConfig", "sa{sv}", "native", options(target=here[0], portable=True))
+        self.addCleanup(os.close, fd)
+
+        other = Host()
+        self.addCleanup(other.close)
+        self.bus = Bus(other.socket)
+        self.addCleanup(self.bus.close)
+        # The same name without the document, too; the nexus is all that does not follow from seed and disks.
+        self.assertEqual(self.create("", seed="9a6b1c52-6a4f-4a60-8a5b-0d6a1a9d1f55"), target)
+        self.assertNotEqual(self.get(target, TARGET, "Nexus"), here[1])
+        self.call(target, TARGET, "Destroy", "a{sv}", {})
+        self.assertEqual([a for _, a, _ in self.manager("ImportConfig", "sha{sv}", "native", fd, {})[0]], ["create"] * 3)
+        self.assertEqual([wwn for _, wwn in self.manager("ListTargets")[0]], [target])
+        self.assertEqual(self.identity(target), here)
+        self.assertEqual(other.stop(), 0, other.logged())
+
     def test_prune(self) -> None:
         target = self.create()
         self.add_lun(target, "wwid=36001")
