@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What LIO wants of a fabric: targets and portal groups in configfs, and the way back of commands. */
+/* What LIO wants of a fabric: targets, portal groups in configfs, and the way back of commands. */
 #include <linux/configfs.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
@@ -10,6 +10,7 @@
 #include "vhscsi.h"
 
 LIST_HEAD(vhscsi_tpgs);
+/* Guards the list above. */
 DEFINE_MUTEX(vhscsi_tpgs_mutex);
 
 static struct target_core_fabric_ops vhscsi_ops;
@@ -197,7 +198,7 @@ static struct configfs_attribute *vhscsi_tpg_attrib_attrs[] = {
 /* rtslib takes a fabric without a version for none. */
 static ssize_t vhscsi_wwn_version_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "vhscsi " VHSCSI_VERSION "\n");
+	return sysfs_emit(page, "vhscsi %s\n", VHSCSI_VERSION);
 }
 
 CONFIGFS_ATTR_RO(vhscsi_wwn_, version);

@@ -35,7 +35,7 @@ static struct miscdevice vhscsi_misc = {
 void vhscsi_uevent(const char *event, const struct vhscsi_dev *d, u16 tag)
 {
 	char e[32], w[TRANSPORT_IQN_LEN + 8], t[16], p[24];
-	char *env[] = { e, w, t, p, NULL };
+	char *env[5] = { e, w, t, p, NULL };
 
 	snprintf(e, sizeof(e), "VHSCSI_EVENT=%s", event);
 	snprintf(w, sizeof(w), "WWPN=%s", d->wwpn);

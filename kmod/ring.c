@@ -245,8 +245,10 @@ int vhscsi_ring_next(struct vhscsi_ring *r, const struct vhscsi_mem *mem,
 		return vhscsi_ring_break(r, VHSCSI_FAULT_HEAD);
 
 	c->head = head;
-	c->nout = c->nin = 0;
-	c->out_len = c->in_len = 0;
+	c->nout = 0;
+	c->nin = 0;
+	c->out_len = 0;
+	c->in_len = 0;
 
 	for (i = head;;) {
 		struct vring_desc d;

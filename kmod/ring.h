@@ -57,7 +57,7 @@ struct vhscsi_ring {
 	u16 published;			/* what of it the driver can see */
 	u16 signalled;			/* used_idx at the last decision */
 	bool signalled_valid;
-	u16 told;			/* last_avail when the driver was told to kick from there on */
+	u16 told;			/* last_avail when it was told to kick from there on */
 	bool told_valid;
 	bool quiet;			/* the driver was told not to kick */
 	enum vhscsi_fault fault;
