@@ -70,22 +70,41 @@ static bool data_next(struct data_walk *w, struct vhscsi_seg *ret)
 
 /* -- commands */
 
+/* How many of the entries, one after the other, are of the huge page that the first is of. */
+static int entries_of(const struct folio *folio, struct scatterlist *sg,
+		      const struct scatterlist *end)
+{
+	struct scatterlist *s = sg + 1;
+
+	while (s < end && page_folio(sg_page(s)) == folio)
+		s++;
+	return s - sg;
+}
+
 /*
  * References, not pins, as vhost_scsi has it: the accounting of pins costs more
  * than all else that is done for a page, and a guest's memory is not forked
  * (QEMU, MADV_DONTFORK). What was written to is dirty, whatever the page tables
- * say by now.
+ * say by now. A huge page's references are given back together.
  */
 static void pages_release(struct scatterlist *sg, unsigned int n, bool written)
 {
 	struct scatterlist *end = sg + n;
 
-	for (; sg < end; sg++) {
-		struct page *p = sg_page(sg);
+	while (sg < end) {
+		struct folio *folio = page_folio(sg_page(sg));
+		int refs;
 
-		if (written && !PageDirty(p))
-			set_page_dirty_lock(p);
-		put_page(p);
+		if (written && !folio_test_dirty(folio))
+			set_page_dirty_lock(&folio->page);
+		if (folio_test_large(folio)) {
+			refs = entries_of(folio, sg, end);
+			folio_put_refs(folio, refs);
+			sg += refs;
+		} else {
+			put_page(&folio->page);
+			sg++;
+		}
 	}
 }
 
