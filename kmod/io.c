@@ -137,14 +137,14 @@ void vhscsi_io_answer(struct vhscsi_cmd *cmd)
 /* Answers what the target core gave back. */
 unsigned int vhscsi_queue_reap(struct vhscsi_queue *q)
 {
-	struct llist_node *list = llist_del_all(&q->done);
 	struct vhscsi_cmd *cmd, *next;
+	struct llist_node *list;
 	unsigned int n = 0;
 
-	if (!list)
+	if (llist_empty(&q->done))
 		return 0;
 
-	list = llist_reverse_order(list);
+	list = llist_reverse_order(llist_del_all(&q->done));
 	llist_for_each_entry_safe(cmd, next, list, node) {
 		n++;
 		if (cmd->tmf) {
@@ -269,6 +269,25 @@ static void submit(struct llist_node *list)
 }
 
 /*
+ * One alone. Before a kernel knows direct completion, its target core leaves what
+ * is to be done at the end of a command to a workqueue. When the backend was through
+ * before it returned, that waits in line by now, and what runs it would need a switch
+ * there and one back. So we take it out of the line, if it has not begun, and do it.
+ *
+ * An item that waits is not initialized again before it ran, so it may be cancelled,
+ * unless the command is one of two steps, each with an item of its own.
+ */
+static void submit_one(struct se_cmd *se)
+{
+	bool once = !se->transport_complete_callback;
+
+	target_submit(se);
+	/* The command's memory is the queue's, whose mutex we hold, even if it is done. */
+	if (!VHSCSI_DIRECT && once && work_pending(&se->work) && cancel_work(&se->work))
+		se->work.func(&se->work);
+}
+
+/*
  * The target core completes in the kernel's workqueues, one item a command. If a
  * thread submitted a batch, each command's completion would be let in between,
  * with a switch there and one back. Submitted from a workqueue as well, they all
@@ -306,9 +325,11 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 	}
 
 	/* One alone has none that it could wait for. */
-	if (VHSCSI_DIRECT || newest == oldest) {
+	if (newest && newest == oldest) {
+		submit_one(&llist_entry(newest, struct vhscsi_cmd, node)->se);
+	} else if (VHSCSI_DIRECT) {
 		submit(newest);
-	} else {
+	} else if (newest) {
 		llist_add_batch(newest, oldest, &q->submit);
 		queue_work(vhscsi_wq, &q->submit_work);
 	}

@@ -16,7 +16,8 @@
  * core, which gives it back by release_cmd: also when it was aborted, and in any
  * context. That puts it on queue->done. One alone the worker answers, many the
  * workqueue in which they completed (vhscsi_done_work); batches are submitted from
- * there as well (vhscsi_submit_work).
+ * there as well (vhscsi_submit_work). What was completed while the worker submits
+ * it, the worker answers as soon as it has.
  */
 #ifndef VHSCSI_H
 #define VHSCSI_H
@@ -109,11 +110,12 @@ struct vhscsi_worker {
 	DECLARE_BITMAP(silent, VHSCSI_MAX_QUEUES);
 	u64 poll_ns;
 	bool tell;
+	struct vhscsi_queue *serving;	/* whose commands it submits; its own */
 	struct vhscsi_chain chain;
 };
 
 struct vhscsi_queue {
-	struct mutex mutex;
+	struct mutex mutex;		/* see above, as all of these */
 	struct vhscsi_dev *dev;
 	struct vhscsi_worker *worker;
 	unsigned int index;
@@ -145,7 +147,7 @@ struct vhscsi_event {
 };
 
 struct vhscsi_dev {
-	struct mutex mutex;
+	struct mutex mutex;		/* one ioctl at a time */
 	struct mm_struct *mm;
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
@@ -160,7 +162,7 @@ struct vhscsi_dev {
 	struct vhscsi_worker **workers;
 	wait_queue_head_t idle;
 
-	spinlock_t event_lock;
+	spinlock_t event_lock;		/* what follows of events */
 	struct list_head events;
 	unsigned int nevents;
 	bool events_missed;
@@ -179,7 +181,7 @@ struct vhscsi_tpg {
 	struct vhscsi_tport *tport;
 	struct list_head link;		/* vhscsi_tpgs_mutex */
 	u16 tag;
-	struct mutex mutex;
+	struct mutex mutex;		/* what follows */
 	struct se_session *session;
 	unsigned int nluns;
 	struct vhscsi_dev *dev;

@@ -53,10 +53,16 @@ static void queue_settle(struct vhscsi_queue *q)
 /*
  * The first of some commands is done. They shall be answered together, so whoever
  * completes in a workqueue gets to the end of what is in line there. One alone is
- * sooner answered by the worker, which has the guest's memory at hand.
+ * sooner answered by the worker, which has the guest's memory at hand. The worker
+ * that is about to look anyway need not be told.
  */
 void vhscsi_queue_done(struct vhscsi_queue *q)
 {
+	struct vhscsi_worker *w = READ_ONCE(q->worker);
+
+	if (in_task() && w && w->task == current && w->serving == q)
+		return;
+
 	if (in_task() && current->flags & PF_WQ_WORKER && READ_ONCE(q->inflight) > 1 &&
 	    q->index != VHSCSI_CTL_QUEUE)
 		queue_work(vhscsi_wq, &q->done_work);
@@ -164,7 +170,9 @@ static bool queue_serve(struct vhscsi_worker *w, struct vhscsi_queue *q)
 			vhscsi_evt_serve(q, &w->chain);
 			break;
 		default:
+			w->serving = q;
 			taken = vhscsi_io_fetch(q, &w->chain);
+			w->serving = NULL;
 		}
 	}
 	/* What a submission completed on the spot is answered at once as well. */
@@ -207,8 +215,8 @@ static int worker_run(void *data)
 		__set_current_state(TASK_RUNNING);
 
 		for_each_set_bit(i, w->todo, VHSCSI_MAX_QUEUES) {
-			/* Before the look: what comes later sets it again. */
 			clear_bit(i, w->todo);
+			/* Before the look: what comes later sets it again. */
 			smp_mb__after_atomic();
 			if (queue_serve(w, &d->queue[i]))
 				set_bit(i, w->todo);
