@@ -4,14 +4,14 @@ import difflib
 import unittest
 
 from labdisks import null_disks
-from labkit import run
+from labkit import fabric, run
 
 LIB = "/usr/local/lib/vhscsid-lab"
 
 
 class ConformanceTest(unittest.TestCase):
     def test_fake_is_like_the_kernel(self) -> None:
-        run(["modprobe", "-a", "target_core_iblock", "vhost_scsi"])
+        run(["modprobe", "-a", "target_core_iblock", fabric()])
         disks = [d.device for d in null_disks(3)]
         real = run([f"{LIB}/cfs-conformance-real", *disks], timeout=120).stdout.splitlines()
         fake = run([f"{LIB}/cfs-conformance-fake", *disks], timeout=120).stdout.splitlines()
