@@ -19,6 +19,7 @@
 #include "engine/drift.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
+#include "engine/owners.h"
 #include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/request.h"
@@ -55,6 +56,7 @@ static int start_loop(Engine *e) {
 }
 
 static int start_model(Engine *e, const char *state_dir) {
+        const char *runtime_dir = getenv("RUNTIME_DIRECTORY") ?: "/run/vhscsid";
         struct timespec now;
         int r;
 
@@ -80,6 +82,10 @@ static int start_model(Engine *e, const char *state_dir) {
         r = removed_new(state_dir, &e->removed);
         if (r < 0)
                 return log_error_errno(r, "Cannot read what was removed by hand in %s", state_dir);
+
+        r = owners_new(e, runtime_dir, &e->owners);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read who has which target in %s", runtime_dir);
 
         r = autoexport_new(&e->autoexport);
         if (r < 0)
@@ -213,6 +219,7 @@ int daemon_start(Daemon *d, const char *state_dir) {
 
         list_init(&e->workers);
         list_init(&e->readings);
+        list_init(&e->acquiring);
         list_init(&e->rescans);
         list_init(&e->answered);
         list_init(&e->probed);
@@ -264,6 +271,9 @@ void daemon_done(Daemon *d) {
                 REGISTRY_FOREACH(&e->registry, t)
                         LIST_FOREACH(&t->requests, q, Request, link)
                                 request_free(q);
+        if (e->acquiring.next)
+                LIST_FOREACH(&e->acquiring, q, Request, link)
+                        request_free(q);
         if (e->answered.next)
                 request_flush(e);
 
@@ -275,6 +285,7 @@ void daemon_done(Daemon *d) {
         drift_free(e->drift);
         files_free(e->files);
         guests_free(e->guests);
+        owners_free(e->owners);
         uevents_free(e->uevents);
         registry_done(&e->registry);
         inventory_free(e->inventory);

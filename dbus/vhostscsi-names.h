@@ -15,6 +15,7 @@
 #define VHOSTSCSI_ACTION_MANAGE_TARGETS "org.vhostscsi.manage-targets"
 #define VHOSTSCSI_ACTION_MANAGE_LUNS    "org.vhostscsi.manage-luns"
 #define VHOSTSCSI_ACTION_MANAGE_CONFIG  "org.vhostscsi.manage-config"
+#define VHOSTSCSI_ACTION_ACQUIRE        "org.vhostscsi.acquire"
 /* Asked for on top of the member's own action, by the option "force". */
 #define VHOSTSCSI_ACTION_FORCE          "org.vhostscsi.force"
 

@@ -10,7 +10,7 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
-TARGETS, LUNS, CONFIG, FORCE = "manage-targets", "manage-luns", "manage-config", "force"
+TARGETS, LUNS, CONFIG, ACQUIRE, FORCE = "manage-targets", "manage-luns", "manage-config", "acquire", "force"
 MATRIX = {
     ("Manager", "CreateTarget"): {TARGETS, FORCE},
     ("Manager", "GetTarget"): set(),
@@ -26,6 +26,8 @@ MATRIX = {
     ("Manager", "Rollback"): {TARGETS, LUNS, FORCE},
     ("Manager", "Rescan"): {CONFIG},
     ("Manager", "Check"): set(),
+    ("Manager", "Acquire"): {ACQUIRE, TARGETS, FORCE},
+    ("Manager", "Release"): {ACQUIRE, FORCE},
     ("Target", "AddLun"): {LUNS, FORCE},
     ("Target", "RemoveLun"): {LUNS, FORCE},
     ("Target", "SetLabel"): {TARGETS, FORCE},

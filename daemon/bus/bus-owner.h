@@ -5,6 +5,6 @@
 
 #include "engine/engine.h"
 
-/* The manager's members around the start of a guest: Check. */
+/* The manager's members around the start of a guest: Check, Acquire, Release. */
 
 int bus_owner_add(sd_bus *bus, Engine *e);

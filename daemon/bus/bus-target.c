@@ -10,6 +10,7 @@
 #include "bus/statistics.h"
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
+#include "engine/owners.h"
 
 /* userdata is what find() found: the Target. The engine is what the vtable was added with. */
 static Engine *engine_of(sd_bus *bus) {
@@ -54,10 +55,28 @@ static int get_portal_group(sd_bus *bus, const char *path, const char *interface
         return sd_bus_message_append(reply, "u", t->portal_group);
 }
 
-/* Nobody can acquire a target yet. */
 static int get_owners(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
                       sd_bus_error *error) {
-        return sd_bus_message_append(reply, "as", 0);
+        const Target *t = userdata;
+        const Owner *o = owners_get(engine_of(bus), t->wwn);
+
+        return o ? sd_bus_message_append(reply, "as", 1, o->key) : sd_bus_message_append(reply, "as", 0);
+}
+
+static int get_owner_details(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                             void *userdata, sd_bus_error *error) {
+        const Target *t = userdata;
+        const Owner *o = owners_get(engine_of(bus), t->wwn);
+
+        if (!o)
+                return sd_bus_message_append(reply, "aa{sv}", 0);
+
+        return sd_bus_message_append(reply, "aa{sv}", 1, 5,
+                                     "owner", "s", o->key,
+                                     "kind", "s", o->kind,
+                                     "name", "s", o->name,
+                                     "uuid", "s", o->uuid,
+                                     "pid", "u", o->pid);
 }
 
 static int get_luns(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
@@ -306,6 +325,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("PortalGroup", "u", get_portal_group, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Nexus", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Owners", "as", get_owners, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("OwnerDetails", "aa{sv}", get_owner_details, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Luns", "ao", get_luns, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("LastError", "(ss)", get_last_error, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 

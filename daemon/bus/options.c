@@ -273,6 +273,29 @@ int options_read_create(sd_bus_message *m, CreateOptions *ret, sd_bus_error *err
         return read_options(m, known, ELEMENTSOF(known), error);
 }
 
+int options_read_acquire(sd_bus_message *m, AcquireOptions *ret, sd_bus_error *error) {
+        const Option known[] = {
+                EDIT_OPTIONS(&ret->common),
+                { "kind", OPTION_STRING, &ret->kind, NULL },
+                { "name", OPTION_STRING, &ret->name, NULL },
+                { "uuid", OPTION_STRING, &ret->uuid, NULL },
+                { "pid", OPTION_U32, &ret->pid, NULL },
+                { "seed", OPTION_STRING, &ret->seed, NULL },
+                { "wait", OPTION_U64, &ret->wait, &ret->has_wait },
+                { "running", OPTION_BOOLEAN, &ret->running, NULL },
+        };
+
+        *ret = (AcquireOptions) { .common.timeout = UINT64_MAX };
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
+int options_read_check(sd_bus_message *m, const char **ret_owner, sd_bus_error *error) {
+        const Option known[] = { { "owner", OPTION_STRING, ret_owner, NULL } };
+
+        *ret_owner = "";
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
 int options_read_lun(sd_bus_message *m, LunOptions *ret, sd_bus_error *error) {
         const Option known[] = { EDIT_OPTIONS(&ret->common), LUN_OPTIONS(ret) };
 

@@ -3,7 +3,7 @@
 
 #include <systemd/sd-bus.h>
 
-#include "engine/edit.h"
+#include "engine/acquire.h"
 #include "model/qemu-device.h"
 
 /* The trailing a{sv} of a method. Its form only: names, types, no name twice. Each returns 0, or what the handler has to return with
@@ -12,6 +12,9 @@
 int options_read_none(sd_bus_message *m, sd_bus_error *error);
 int options_read_edit(sd_bus_message *m, EditOptions *ret, sd_bus_error *error);
 int options_read_create(sd_bus_message *m, CreateOptions *ret, sd_bus_error *error);
+int options_read_acquire(sd_bus_message *m, AcquireOptions *ret, sd_bus_error *error);
+/* ret_owner: "" if it was not given. */
+int options_read_check(sd_bus_message *m, const char **ret_owner, sd_bus_error *error);
 /* To be freed with lun_options_done(), on an error as well. */
 int options_read_lun(sd_bus_message *m, LunOptions *ret, sd_bus_error *error);
 /* ret_target: NULL if it was not given. */

@@ -38,6 +38,8 @@ static const char *action_name(unsigned action) {
                 return VHOSTSCSI_ACTION_MANAGE_LUNS;
         case POLKIT_MANAGE_CONFIG:
                 return VHOSTSCSI_ACTION_MANAGE_CONFIG;
+        case POLKIT_ACQUIRE:
+                return VHOSTSCSI_ACTION_ACQUIRE;
         case POLKIT_FORCE:
                 return VHOSTSCSI_ACTION_FORCE;
         case _POLKIT_ACTIONS_END:

@@ -9,8 +9,9 @@ typedef enum PolkitActions {
         POLKIT_MANAGE_TARGETS = 1 << 0,
         POLKIT_MANAGE_LUNS = 1 << 1,
         POLKIT_MANAGE_CONFIG = 1 << 2,
-        POLKIT_FORCE = 1 << 3,          /* on top of another one */
-        _POLKIT_ACTIONS_END = 1 << 4,
+        POLKIT_ACQUIRE = 1 << 3,
+        POLKIT_FORCE = 1 << 4,          /* on top of another one */
+        _POLKIT_ACTIONS_END = 1 << 5,
 } PolkitActions;
 
 /* Asks for all these actions, one after the other. 1: go on. 0: the answer is on its way; the handler returns 1 at once and is run again

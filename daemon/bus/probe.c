@@ -31,11 +31,11 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
         if (request_take_probed(e, m))
                 return 1;
 
-        r = polkit_authorize(m, actions | (o->force ? POLKIT_FORCE : 0), t->wwn, error);
+        r = polkit_authorize(m, actions | (o->force ? POLKIT_FORCE : 0), t ? t->wwn : NULL, error);
         if (r <= 0)
                 return r;
 
-        return o->force || !can_ask(e, t) ? 1 : hold(e, m, t, o->timeout);
+        return o->force || !t || !can_ask(e, t) ? 1 : hold(e, m, t, o->timeout);
 }
 
 /* Until the survey that was asked for is over. */

@@ -13,8 +13,9 @@ int probe_add(sd_bus *bus, Engine *e);
  * t NULL: there is none. */
 bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t);
 
-/* The first lines of everything that takes something away: authorized, and if not by force, with a fresh Endpoint. 1: go on. 0: the
- * handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for. */
+/* The first lines of everything that takes something away, or gives it to somebody: authorized, and if not by force, with a fresh Endpoint.
+ * 1: go on. 0: the handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for.
+ * t NULL: there is none. */
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);
 
 /* The same before a foreign target is adopted: authorized, and with a fresh and close look at it. t NULL: there is none, which only the caller

@@ -4,6 +4,7 @@
 #include "bus/object-path.h"
 #include "bus/publish.h"
 #include "engine/lun-view.h"
+#include "engine/owners.h"
 #include "engine/queue.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/request.h"
@@ -158,6 +159,7 @@ static void publish_luns(Publisher *p, Target *t) {
 static void publish_target(Publisher *p, Target *t) {
         TargetPublished *told = &t->published;
         _cleanup_free_ char *path = NULL;
+        uint64_t owner = owners_serial(p->engine, t->wwn);
         TargetState state = target_state(t);
         Names names = {};
         int r, k;
@@ -175,6 +177,11 @@ static void publish_target(Publisher *p, Target *t) {
         /* With vhost_scsi nobody can know of it in time, and nobody is told. */
         if (told->endpoint != t->endpoint && fabric_is_bundled(&p->engine->fabric))
                 names_add(&names, "Endpoint");
+        if (told->owner != owner) {
+                names_add(&names, "Owners");
+                names_add(&names, "OwnerDetails");
+        }
+        told->owner = owner;
         told->foreign = t->foreign;
         told->state = state;
         told->endpoint = t->endpoint;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/log.h"
+#include "engine/acquire.h"
 #include "engine/adopt.h"
 #include "engine/change.h"
 #include "engine/foreign.h"
@@ -169,20 +170,20 @@ static int plan_lun_there(Engine *e, Lun *there, const DocumentTarget *dt, const
 }
 
 /* A LUN, or the target (l NULL), that the document does not have. */
-static int plan_absent(const Target *t, const Lun *lun, const ChangeOptions *o, ChangeList *l) {
+static int plan_absent(const Engine *e, const Target *t, const Lun *lun, const ChangeOptions *o, ChangeList *l) {
         int64_t number = lun ? (int64_t) lun->number : -1;
-        bool attached = t->endpoint == ENDPOINT_ATTACHED && (!lun || lun->linked);
         _cleanup_(refusal_done) Refusal refusal = {};
         int r;
 
         if (!o->prune)
                 return add(l, CHANGE_KEEP, t->wwn, NULL, number, NULL, "not in the document");
-        if (!attached)
-                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
-        if (o->common.force)
-                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, "a guest is attached, and loses it");
 
-        r = refuse(&refusal, REFUSAL_IN_USE, "A guest is attached and may use it; stop it first, or use force");
+        r = acquire_check_idle(e, t, lun, false, &refusal);
+        if (r >= 0)
+                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
+        if (r == REFUSED && o->common.force)
+                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, "a guest has it, and loses it");
+
         return r == REFUSED ? add_refusal(l, t->wwn, NULL, number, NULL, &refusal) : r;
 }
 
@@ -197,7 +198,7 @@ static int plan_luns(Engine *e, Target *t, const DocumentTarget *dt, const Chang
 
         for (size_t i = 0; r >= 0 && t && i < t->n_luns; i++)
                 if (t->luns[i]->wanted && !document_target_lun(dt, t->luns[i]->number))
-                        r = plan_absent(t, t->luns[i], o, l);
+                        r = plan_absent(e, t, t->luns[i], o, l);
 
         return r;
 }
@@ -294,7 +295,7 @@ static int plan_rest(Engine *e, const Document *d, const ChangeOptions *o, Chang
         qsort(rest, n, sizeof *rest, compare_targets);
 
         for (size_t i = 0; r >= 0 && i < n; i++)
-                r = plan_absent(rest[i], NULL, o, l);
+                r = plan_absent(e, rest[i], NULL, o, l);
 
         return r;
 }

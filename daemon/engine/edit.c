@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "base/parse.h"
-#include "engine/edit.h"
+#include "engine/acquire.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/record.h"
@@ -169,10 +169,10 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
         r = edit_check_generation(e, o, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
+        if (r >= 0)
+                r = acquire_check_idle(e, t, NULL, o->force, refusal);
         if (r < 0)
                 return r;
-        if (t->endpoint == ENDPOINT_ATTACHED && !o->force)
-                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
         if (o->dry_run)
                 return 0;
 
@@ -451,12 +451,10 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         r = edit_check_generation(e, o, refusal);
         if (r >= 0)
                 r = check_ours(t, refusal);
+        if (r >= 0)
+                r = acquire_check_idle(e, t, l, o->force, refusal);
         if (r < 0)
                 return r;
-        /* A LUN that no guest can see hurts none. */
-        if (t->endpoint == ENDPOINT_ATTACHED && l->linked && !o->force)
-                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
-                              t->wwn, l->number);
         if (o->dry_run)
                 return 0;
 

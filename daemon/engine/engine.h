@@ -27,6 +27,7 @@ typedef struct Engine {
         RemovedList *removed;   /* what rules may not bring back */
         struct Autoexport *autoexport;  /* what rules wish (engine/autoexport.h) */
         struct Drift *drift;    /* what others do in configfs (engine/drift.h); NULL where nobody watches */
+        struct Owners *owners;  /* who has which target (engine/owners.h); NULL in unit tests that do without */
         struct Files *files;    /* which exported files are there (engine/files.h); NULL in unit tests */
         Cfs *cfs;
         Uevents *uevents;       /* NULL in unit tests */
@@ -42,6 +43,7 @@ typedef struct Engine {
         uint64_t survey_done;   /* the last one that ended */
 
         List readings;          /* of statistics (engine/statistics.c) */
+        List acquiring;         /* requests for Acquire(), the first come first */
         List rescans;           /* requests for Rescan(), which wait for the survey and all passes */
         List answered;          /* requests whose replies go out when publish has sent its signals */
         List probed;            /* requests whose message is on its way to its handler again */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
+#include "engine/acquire.h"
 #include "engine/autoexport.h"
 #include "engine/foreign.h"
 #include "engine/hotplug.h"
@@ -31,6 +32,7 @@ static int on_post(sd_event_source *source, void *userdata) {
         int r;
 
         hotplug_save_settled(e);
+        acquire_sweep(e);
         if (e->running)
                 autoexport_sweep(e);
 

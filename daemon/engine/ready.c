@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "engine/lun-view.h"
+#include "engine/owners.h"
 #include "engine/ready.h"
 
 void problem_list_done(ProblemList *l) {
@@ -79,6 +80,21 @@ static int check_lun(Engine *e, const Lun *l, ProblemList *p) {
         return -EINVAL;
 }
 
+static int check_use(Engine *e, const Target *t, const char *owner, ProblemList *p) {
+        const Owner *o = owners_get(e, t->wwn);
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        if (!owner || (o && streq(o->key, owner)))
+                return 0;
+        if (!o)
+                return t->endpoint != ENDPOINT_ATTACHED ? 0 :
+                        add(p, "in-use", false, "A guest that has not acquired target %s is attached to it", t->wwn);
+
+        r = owner_describe(o, &who);
+        return r < 0 ? r : add(p, "held", false, "%s has target %s", who, t->wwn);
+}
+
 static int check_target(const Target *t, ProblemList *p) {
         bool passing = t->dirty || t->worker;
 
@@ -88,13 +104,11 @@ static int check_target(const Target *t, ProblemList *p) {
                 return add(p, "failed", passing, "%s", strempty(t->error_text));
         if (t->foreign ? !t->seen_nexus : !t->up)
                 return add(p, "no-nexus", passing, "The portal group has no nexus, without which no guest can use it");
-        if (t->endpoint == ENDPOINT_ATTACHED)
-                return add(p, "in-use", false, "A guest is attached to target %s", t->wwn);
 
         return 0;
 }
 
-int ready_check(Engine *e, const char *wwn, ProblemList *ret) {
+int ready_check(Engine *e, const char *wwn, const char *owner, ProblemList *ret) {
         _cleanup_(problem_list_done) ProblemList p = {};
         const Target *t = registry_target(&e->registry, wwn);
         const char *code, *why;
@@ -110,6 +124,8 @@ int ready_check(Engine *e, const char *wwn, ProblemList *ret) {
                         add(&p, "missing", false, "There is no target %s", wwn);
         else if (r >= 0)
                 r = check_target(t, &p);
+        if (r >= 0 && t)
+                r = check_use(e, t, owner, &p);
 
         for (size_t i = 0; r >= 0 && t && i < t->n_luns; i++)
                 r = check_lun(e, t->luns[i], &p);

@@ -18,6 +18,6 @@ typedef struct ProblemList {
 
 void problem_list_done(ProblemList *l);
 
-/* wwn: canonical, or a foreign target's name; there need be no such target. Its endpoint was asked for just now. Looks at what is known,
- * and waits for nothing. 0 or -ENOMEM; no problems: it is ready. */
-int ready_check(Engine *e, const char *wwn, ProblemList *ret);
+/* wwn: canonical, or a foreign target's name; there need be no such target. Its endpoint was asked for just now. owner: whose having it is no
+ * problem; "": nobody's is, NULL: everybody's. Looks at what is known, and waits for nothing. 0 or -ENOMEM; no problems: it is ready. */
+int ready_check(Engine *e, const char *wwn, const char *owner, ProblemList *ret);

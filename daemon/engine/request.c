@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/text.h"
-#include "engine/request.h"
+#include "engine/acquire.h"
+#include "model/owner.h"
 
 /* More than one connection may have in flight; messages whose handler never came for its answer are dropped beyond that. */
 #define PROBED_MAX 1024U
@@ -8,6 +9,11 @@
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         _cleanup_(refusal_done) Refusal refusal = {};
         Request *r = userdata;
+
+        if (r->kind == REQUEST_ACQUIRE) {
+                acquire_time_out(r);
+                return 0;
+        }
 
         if (r->kind == REQUEST_PROBE || r->kind == REQUEST_SURVEY)
                 (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not answered what had to be asked first; nothing was changed");
@@ -42,6 +48,7 @@ int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_mes
         r->reply = reply;
         r->target = t;
         r->lun = UINT32_MAX;
+        r->pidfd = -EBADF;
         list_init(&r->link);
         list_append(t ? &t->requests : &e->rescans, &r->link);
 
@@ -65,6 +72,9 @@ Request *request_free(Request *r) {
         sd_bus_message_unref(r->reply);
         refusal_done(&r->failure);
         strv_free(r->wwns);
+        owner_free(r->owner);
+        safe_close(r->pidfd);
+        sd_bus_track_unref(r->caller);
         free(r);
         return NULL;
 }

@@ -17,23 +17,30 @@ typedef enum RequestKind {
         REQUEST_ADOPT_TARGET,
         REQUEST_APPLY,          /* the changes of a document, to many targets */
         REQUEST_RESCAN,
-        REQUEST_SET_LABEL,      /* the kernel has no part in it */
+        REQUEST_ACQUIRE,        /* until the target is ready for its owner (engine/acquire.h) */
+        REQUEST_RELEASE,        /* the kernel has no part in it, nor in the next */
+        REQUEST_SET_LABEL,
         _REQUEST_KIND_MAX,
 } RequestKind;
 
 typedef struct Request {
         Engine *engine;
         RequestKind kind;
-        List link;              /* Target.requests, Engine.rescans or Engine.answered */
+        List link;              /* Target.requests, Engine.rescans, Engine.acquiring or Engine.answered */
         sd_bus_message *message;
         sd_bus_message *reply;  /* what is sent on success; made at once, so that success cannot fail later */
         Target *target;         /* NULL once answered */
         uint32_t lun;           /* ADD_LUN, REMOVE_LUN */
-        bool made_target;       /* Export: the target is undone with the LUN */
+        bool made_target;       /* Export, Acquire: the target is undone with the rest */
         bool force;
         uint64_t survey_serial; /* RESCAN, SURVEY: the survey that will do */
         bool and_passes;        /* SURVEY: wait for all passes as well */
         char **wwns;            /* APPLY: the targets that were changed */
+        struct Owner *owner;    /* ACQUIRE: who wants it, and pidfd: of its process, or negative */
+        int pidfd;
+        bool patient;           /* ACQUIRE: what is missing is waited for */
+        bool running;           /* ACQUIRE: the guest runs already */
+        sd_bus_track *caller;   /* ACQUIRE: ends with it */
         bool undoing;           /* the change failed and is being taken back; then failure is the answer */
         bool begun;             /* PROBE: the pass that answers it runs */
         Refusal failure;

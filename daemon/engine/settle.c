@@ -195,6 +195,8 @@ bool settle_target(Engine *e, Target *t) {
                 case REQUEST_APPLY:
                 case REQUEST_SURVEY:
                 case REQUEST_RESCAN:
+                case REQUEST_ACQUIRE:
+                case REQUEST_RELEASE:
                 case REQUEST_SET_LABEL:
                 case _REQUEST_KIND_MAX:
                         break;

@@ -29,6 +29,7 @@ typedef struct TargetPublished {
         bool foreign;
         TargetState state;
         TargetEndpoint endpoint;
+        uint64_t owner;         /* owners_serial() */
         uint32_t portal_group;
         char *label;
         char *nexus;

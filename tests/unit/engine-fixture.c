@@ -34,6 +34,7 @@ int fixture_start(Fixture *f) {
 
         *e = (Engine) {};
         list_init(&e->workers);
+        list_init(&e->acquiring);
         list_init(&e->rescans);
         list_init(&e->answered);
         list_init(&e->probed);

@@ -151,14 +151,12 @@ class Host:
 
     def listens(self) -> bool:
         """The socket is there a moment before anybody listens at it."""
-        try:
-            Bus(self.socket).close()
-        except OSError:
-            return False
-        return True
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.socket) == 0
 
     def start(self) -> None:
-        env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}", "VHSCSID_FAKE_FABRIC": self.fabric}
+        env = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.socket}", "RUNTIME_DIRECTORY": f"{self.dir}/run",
+                            "VHSCSID_FAKE_FABRIC": self.fabric}
         env.pop("NOTIFY_SOCKET", None)
         self.daemon = subprocess.Popen([FAKE, f"--state-dir={self.dir}/state"], env=env, text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
@@ -218,7 +216,7 @@ def wait_until(what: str, condition, timeout: float = 20):
 
 def options(**given) -> dict[str, Variant]:
     sigs = {bool: "b", str: "s", dict: "a{sv}"}
-    wide = {"timeout", "if-generation", "generation"}
+    wide = {"timeout", "if-generation", "generation", "wait"}
     named = {k.replace("_", "-"): v for k, v in given.items()}
     return {k: v if isinstance(v, Variant) else Variant(sigs.get(type(v), "t" if k in wide else "u"), v) for k, v in named.items()}
 
@@ -341,10 +339,9 @@ class Interface(BusTest):
             self.call(target, PROPERTIES, "Set", "ssv", TARGET, "Label", Variant("s", "x"))
 
     def test_policy_names_members(self) -> None:
-        with self.refused(DENIED):
-            self.call(PATH, MANAGER, "Acquire", "ssa{sv}", WWN, "me", {})
-        with self.refused(DENIED):
-            self.call(PATH, f"{NAME}.Secret", "Do")
+        for interface, member in ((MANAGER, "Acquires"), (f"{NAME}.Secret", "Do")):
+            with self.refused(DENIED):
+                self.call(PATH, interface, member)
 
     def test_starting_and_version(self) -> None:
         values = self.get_all(PATH, MANAGER)
@@ -359,7 +356,8 @@ class Calls(BusTest):
         self.assertEqual(self.manager("GetTarget", "s", "50:01:40:5A:AB:BC:CD:D0"), (target,))
         values = self.get_all(target, TARGET)
         self.assertEqual(values, {"Wwn": WWN, "Label": "größer", "State": "online", "ManagedBy": "vhscsid", "PortalGroup": 1,
-                                  "Nexus": "naa.5001405aabbccdd1", "Endpoint": "unknown", "Owners": [], "Luns": [], "LastError": ("", "")})
+                                  "Nexus": "naa.5001405aabbccdd1", "Endpoint": "unknown", "Owners": [], "OwnerDetails": [],
+                                  "Luns": [], "LastError": ("", "")})
         lun = self.add_lun(target, "wwid=36001", number=5, readonly=True, name="data", serial="0123456789abcdef0123456789",
                            attributes={"queue_depth": Variant("u", 32), "emulate_tpu": Variant("b", False)})
         values = self.get_all(lun, LUN)
@@ -964,6 +962,244 @@ class History(BusTest):
         for member, signature, *args in (("History", "a{sv}", options(surprise=1)), ("Rollback", "ta{sv}", 1, {"prune": Variant("b", True)})):
             with self.refused(INVALID_ARGS):
                 self.manager(member, signature, *args)
+
+
+class Owners(BusTest):
+    SECOND = 1_000_000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.target = self.create()
+
+    def send(self, owner: str, wwn: str = WWN, bus: Bus | None = None, **given) -> int:
+        return (bus or self.bus).send("Acquire", "ssa{sv}", wwn, owner, options(**given), path=PATH, interface=MANAGER, dest=NAME)
+
+    def acquire(self, owner: str, wwn: str = WWN, **given) -> None:
+        self.assertEqual(self.bus.wait(self.send(owner, wwn, **given), 20), ())
+
+    def answer(self, owner: str) -> str:
+        try:
+            self.acquire(owner, wait=self.SECOND // 10)
+        except BusError as e:
+            return e.name.rpartition(".")[2]
+        return ""
+
+    def release(self, owner: str, wwn: str = WWN, **given) -> None:
+        self.manager("Release", "ssa{sv}", wwn, owner, options(**given))
+
+    def owners(self) -> list:
+        return self.get(self.target, TARGET, "Owners")
+
+    def details(self) -> dict:
+        found, = self.get(self.target, TARGET, "OwnerDetails")
+        return found
+
+    def check(self, **given) -> list[str]:
+        return [code for code, _ in plain(self.manager("Check", "sa{sv}", WWN, options(**given))[1])]
+
+    def process(self) -> subprocess.Popen:
+        process = subprocess.Popen(["sleep", "300"])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def restart(self, kill: bool = False) -> None:
+        if kill:
+            self.host.kill()
+        else:
+            self.assertEqual(self.host.stop(), 0, self.host.logged())
+        self.host.start()
+
+    def test_one_owner(self) -> None:
+        process = self.process()
+        self.acquire("a", kind="libvirt", name="vm-a", uuid="6ba7b810", pid=process.pid)
+        self.assertEqual(self.owners(), ["a"])
+        self.acquire("a")
+        self.assertEqual(self.details(), {"owner": "a", "kind": "libvirt", "name": "vm-a", "uuid": "6ba7b810", "pid": process.pid})
+        said = f"vm-a (libvirt, pid {process.pid}) has target {WWN}"
+        with self.refused("InUse", saying=said):
+            self.acquire("b", wait=self.SECOND * 60)
+        with self.refused("InUse", saying=said):
+            self.release("b")
+        self.assertEqual((self.check(), self.check(owner="a"), self.check(owner="b")), (["held"], [], ["held"]))
+        self.acquire("b", force=True)
+        self.assertEqual(self.details(), {"owner": "b", "kind": "", "name": "", "uuid": "", "pid": 0})
+        process.kill()
+        process.wait()
+        self.release("b")
+        self.release("b")
+        self.assertEqual(self.owners(), [])
+        for wwn, owner, given, error in ((WWN, "", {}, INVALID_ARGS), (WWN, "a\n", {}, INVALID_ARGS), (WWN, "a" * 256, {}, INVALID_ARGS),
+                                         (WWN, "a", {"name": "\x1b"}, INVALID_ARGS), (WWN, "a", {"pid": 2**31 + 5}, INVALID_ARGS),
+                                         (WWN, "a", {"pid": process.pid}, INVALID_ARGS), (WWN, "a", {"seed": ""}, INVALID_ARGS),
+                                         (WWN, "a", {"seed": "x"}, INVALID_ARGS), ("naa.5001405aabbccddf", "a", {}, "NotFound"),
+                                         ("naa.x", "a", {}, "InvalidWwn"), ("", "a", {}, "InvalidWwn"),
+                                         (WWN, "a", {"if_generation": 1}, "GenerationMismatch")):
+            with self.subTest((wwn, owner, given)), self.refused(error):
+                self.acquire(owner, wwn, **given)
+        with self.refused("NotFound"):
+            self.release("a", "naa.5001405aabbccddf")
+        self.acquire("a", dry_run=True)
+        self.assertEqual(self.owners(), [])
+
+    def test_nothing_is_taken_from_an_owner(self) -> None:
+        """The kernel says idle all the time, as of a guest that is paused."""
+        lun = self.add_lun(self.target, "wwid=36000")
+        waiting = self.add_lun(self.target, "wwid=36009")
+        self.acquire("a", name="vm-a", running=True)
+        with self.unchanged():
+            for path, interface, member, sig, args in ((self.target, TARGET, "Destroy", "a{sv}", []), (lun, LUN, "Remove", "a{sv}", [])):
+                with self.subTest(member), self.refused("InUse", saying="vm-a has target"):
+                    self.call(path, interface, member, sig, *args, {})
+            document = os.memfd_create("document")
+            self.addCleanup(os.close, document)
+            os.write(document, b'{"format": "vhscsid", "version": 1, "targets": []}')
+            with self.refused("InUse", saying="vm-a has target"):
+                self.manager("Apply", "ha{sv}", document, options(prune=True))
+        self.call(waiting, LUN, "Remove", "a{sv}", {})
+        self.call(lun, LUN, "Remove", "a{sv}", options(force=True))
+        self.call(self.target, TARGET, "Destroy", "a{sv}", options(force=True))
+
+    def test_over_restarts(self) -> None:
+        process, other = self.process(), self.process()
+        second = self.create("naa.5001405aabbccdd5")
+        self.acquire("a", name="vm-a", pid=process.pid)
+        self.acquire("b", "naa.5001405aabbccdd5", pid=other.pid)
+        before = self.details()
+        for kill in (False, True):
+            self.restart(kill)
+            self.assertEqual(self.details(), before)
+            with self.refused("InUse", saying="vm-a"):
+                self.acquire("c")
+        # One ends while we are there, one while we are not.
+        process.kill()
+        process.wait()
+        wait_until("its end is seen", lambda: self.owners() == [])
+        self.host.kill()
+        other.kill()
+        other.wait()
+        self.host.start()
+        self.assertEqual(self.get(second, TARGET, "Owners"), [])
+        self.acquire("d")
+        self.restart(True)
+        self.assertEqual(self.owners(), ["d"])
+
+    def test_another_process_of_that_number(self) -> None:
+        process = self.process()
+        self.acquire("a", pid=process.pid)
+        self.host.kill()
+        file = self.host.dir / "run/owners.json"
+        stored = json.loads(file.read_text())
+        self.assertGreater(stored["owners"][0]["started"], 0)
+        stored["owners"][0]["started"] -= 1
+        file.write_text(json.dumps(stored))
+        self.host.start()
+        self.assertEqual(self.owners(), [])
+        self.host.kill()
+        for bad in ("{", "[]", '{"version": 2, "owners": []}', '{"version": 1, "owners": [{}]}', '{"version": 1, "owners": 7}'):
+            file.write_text(bad)
+            self.host.start()
+            self.assertEqual(self.owners(), [], bad)
+            self.host.kill()
+        self.host.start()
+
+    def test_waits_for_disks(self) -> None:
+        self.add_lun(self.target, "wwid=36009")
+        with self.refused("NotReady", saying="LUN 0 waits for its disk, wwid=36009"):
+            self.acquire("a")
+        with self.refused("TimedOut", saying="LUN 0 waits for its disk, wwid=36009"):
+            self.acquire("a", wait=self.SECOND // 5)
+        self.assertEqual(self.owners(), [])
+        serial = self.send("a", wait=self.SECOND * 60)
+        again = self.send("a", wait=self.SECOND * 60)
+        wait_until("it waits", lambda: self.answer("b") == "InUse")
+        self.assertEqual(self.owners(), [])
+        self.host.tell("disk 9")
+        self.assertEqual(self.bus.wait(serial, 20), ())
+        self.assertEqual(self.bus.wait(again, 20), ())
+        self.assertEqual(self.owners(), ["a"])
+
+    def test_waits_for_a_target(self) -> None:
+        other = "naa.5001405aabbccdd7"
+        serial = self.send("a", other, wait=self.SECOND * 60)
+        path = self.create(other)
+        self.assertEqual(self.bus.wait(serial, 20), ())
+        self.assertEqual(self.get(path, TARGET, "Owners"), ["a"])
+
+    def test_the_caller_may_vanish(self) -> None:
+        self.add_lun(self.target, "wwid=36009")
+        bus = Bus(self.host.socket)
+        self.send("a", bus=bus, wait=self.SECOND * 60)
+        wait_until("the first call waits", lambda: self.answer("b") == "InUse")
+        bus.close()
+        wait_until("it is forgotten", lambda: self.answer("b") == "TimedOut")
+        self.host.tell("disk 9")
+        self.acquire("b", wait=self.SECOND * 60)
+        self.assertEqual(self.owners(), ["b"])
+
+    def test_release_ends_waiting(self) -> None:
+        self.add_lun(self.target, "wwid=36009")
+        serial = self.send("a", wait=self.SECOND * 60)
+        wait_until("it waits", lambda: self.answer("b") == "InUse")
+        self.release("a")
+        with self.refused("NotReady", saying="released"):
+            self.bus.wait(serial, 20)
+
+    def test_seed(self) -> None:
+        seed = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+        self.acquire("vm", "", seed=seed, name="vm-a")
+        (wwn, path), = [t for t in self.manager("ListTargets")[0] if t[0] != WWN]
+        self.assertEqual((self.get(path, TARGET, "Owners"), self.get(path, TARGET, "State"), self.get(path, TARGET, "Label")),
+                         (["vm"], "online", "vm-a"))
+        self.acquire("vm", wwn, seed=seed)
+        self.assertEqual(path, self.manager("CreateTarget", "sa{sv}", "", options(seed=seed, if_absent=True))[0])
+        self.release("vm", wwn)
+        self.call(path, TARGET, "Destroy", "a{sv}", {})
+        # What was made for it goes as well when the kernel refuses.
+        self.host.tell(f"fail mkdir vhost/{wwn}* 5")
+        with self.refused("NotReady"):
+            self.acquire("vm", "", seed=seed)
+        wait_until("it is gone", lambda: path not in self.objects())
+
+    def test_attached_guests(self) -> None:
+        self.add_lun(self.target, "wwid=36000")
+        self.host.tell(f"attach {WWN}")
+        with self.refused("InUse", saying="has not acquired"):
+            self.acquire("a")
+        self.acquire("a", running=True)
+        self.acquire("a")
+        with self.refused("InUse", saying="a has target"):
+            self.acquire("b", running=True)
+        self.host.tell(f"detach {WWN}")
+        with self.refused("InUse", saying="a has target"):
+            self.acquire("b")
+
+    def test_a_full_disk(self) -> None:
+        self.acquire("a")
+        shutil.rmtree(self.host.dir / "run")
+        with self.refused("StoreFailed"):
+            self.release("a")
+        self.assertEqual(self.owners(), ["a"])
+        with self.refused("StoreFailed"):
+            self.acquire("b", force=True)
+        self.assertEqual(self.owners(), ["a"])
+
+    def test_signals(self) -> None:
+        self.bus.match(f"type='signal',sender='{NAME}'")
+        self.acquire("a")
+        told = [plain(s.args[1]) for s in self.bus.signals if s.path == self.target and s.member == "PropertiesChanged"]
+        self.assertEqual([t["Owners"] for t in told if "Owners" in t], [["a"]])
+
+    def test_who_may(self) -> None:
+        nobody, polkit = self.as_nobody(), self.polkit()
+        for granted, given, error in (({"acquire"}, {}, ""), ({"acquire"}, {"force": True}, DENIED), ({"manage-targets", "manage-luns"}, {}, DENIED)):
+            polkit.policy = {f"{NAME}.{a}": (True, False, False) for a in granted}
+            for member in ("Acquire", "Release"):
+                with self.subTest((granted, given, member)), self.refused(error) if error else contextlib.nullcontext():
+                    self.manager(member, "ssa{sv}", WWN, "a", options(**given), bus=nobody)
+        polkit.policy = {f"{NAME}.acquire": (True, False, False)}
+        with self.refused(DENIED):
+            self.manager("Acquire", "ssa{sv}", "", "a", options(seed="x"), bus=nobody)
 
 
 class Twice(dict):

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "engine/acquire.h"
+#include "engine/owners.h"
+#include "engine/ready.h"
+#include "kernel/process.h"
+
+#define PROBLEMS_TOLD 3U        /* in the text of an error */
+
+static int refuse_owned(const Owner *o, Refusal *refusal) {
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        r = owner_describe(o, &who);
+        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s; stop it first, or use force", who, o->wwn);
+}
+
+int acquire_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal) {
+        const Owner *o = owners_get(e, t->wwn);
+
+        /* A LUN that no guest can see hurts none. */
+        if (force || (l && !l->linked))
+                return 0;
+        if (o)
+                return refuse_owned(o, refusal);
+        if (t->endpoint != ENDPOINT_ATTACHED)
+                return 0;
+        if (!l)
+                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
+
+        return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
+                      t->wwn, l->number);
+}
+
+static int check_free(Engine *e, const char *wwn, const char *key, bool force, bool running, Refusal *refusal) {
+        const Target *t = registry_target(&e->registry, wwn);
+        const Owner *o = owners_get(e, wwn);
+
+        if (force)
+                return 0;
+        if (o)
+                return streq(o->key, key) ? 0 : refuse_owned(o, refusal);
+        /* Whoever says that its guest runs already is taken for the one that is seen. */
+        if (t && t->endpoint == ENDPOINT_ATTACHED && !running)
+                return refuse(refusal, REFUSAL_IN_USE, "A guest that has not acquired target %s is attached to it; stop it first", wwn);
+
+        return 0;
+}
+
+/* Those who came first have it as good as acquired. */
+static int check_waiting(Engine *e, const char *wwn, const char *key, bool force, Refusal *refusal) {
+        Request *r;
+
+        LIST_FOREACH(&e->acquiring, r, Request, link)
+                if (!force && streq(r->owner->wwn, wwn) && !streq(r->owner->key, key))
+                        return refuse_owned(r->owner, refusal);
+
+        return 0;
+}
+
+static int check_texts(const char *key, const AcquireOptions *o, Refusal *refusal) {
+        const char *texts[] = { key, strempty(o->kind), strempty(o->name), strempty(o->uuid) };
+
+        if (isempty(key))
+                return refuse(refusal, REFUSAL_INVALID_ARGS, "The owner is empty");
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+                if (!owner_text_is_valid(texts[i]))
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "Owner, kind, name and uuid are UTF-8 without control characters, of %u bytes at most",
+                                      OWNER_TEXT_MAX);
+
+        return 0;
+}
+
+/* What is in the way, in one sentence. */
+static int describe_problems(const ProblemList *l, char **ret) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < MIN(l->n, (size_t) PROBLEMS_TOLD); i++)
+                fprintf(f, "%s%s", i > 0 ? "; " : "", l->problems[i].detail);
+        if (l->n > PROBLEMS_TOLD)
+                fprintf(f, "; and %zu more", l->n - PROBLEMS_TOLD);
+        if (fclose(f) != 0)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(text);
+        return 0;
+}
+
+static int refuse_problems(const char *wwn, const ProblemList *l, RefusalKind kind, Refusal *refusal) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = describe_problems(l, &text);
+        return r < 0 ? r : refuse(refusal, kind, "Target %s is not ready%s: %s", wwn, kind == REFUSAL_TIMED_OUT ? " in time" : "", text);
+}
+
+static void fail(Request *r, Refusal *refusal) {
+        Target *t = registry_target(&r->engine->registry, r->owner->wwn);
+
+        if (r->made_target && t && t->n_luns == 0)
+                (void) edit_undo_create(r->engine, t);
+        request_fail(r, refusal);
+}
+
+/* 1: it is the caller's. 0: it is too early to say. */
+static int settle(Engine *e, Request *r, bool is_over, Refusal *refusal) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        int k;
+
+        k = check_free(e, r->owner->wwn, r->owner->key, r->force, r->running, refusal);
+        if (k >= 0)
+                k = ready_check(e, r->owner->wwn, r->force ? NULL : r->owner->key, &problems);
+        if (k < 0)
+                return k;
+
+        if (problems.n > 0 && !r->running) {
+                if (is_over)
+                        return refuse_problems(r->owner->wwn, &problems, REFUSAL_TIMED_OUT, refusal);
+                if (problems.lasting && !r->patient)
+                        return refuse_problems(r->owner->wwn, &problems, REFUSAL_NOT_READY, refusal);
+                return 0;
+        }
+
+        k = owners_take(e, r->owner, TAKE_FD(r->pidfd));
+        if (k >= 0)
+                return 1;
+
+        return k == -ENOMEM ? k : refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store who has target %s: %s", r->owner->wwn, strerror(-k));
+}
+
+static void settle_or_fail(Engine *e, Request *r, bool is_over) {
+        _cleanup_(refusal_done) Refusal refusal = {};
+        int k;
+
+        k = settle(e, r, is_over, &refusal);
+        if (k > 0)
+                request_succeed(r);
+        else if (k < 0)
+                fail(r, &refusal);
+}
+
+void acquire_sweep(Engine *e) {
+        Request *r;
+
+        LIST_FOREACH(&e->acquiring, r, Request, link)
+                settle_or_fail(e, r, false);
+}
+
+void acquire_time_out(Request *r) {
+        settle_or_fail(r->engine, r, true);
+}
+
+/* Nobody is there any more who would release it. */
+static int on_caller_gone(sd_bus_track *track, void *userdata) {
+        request_free(userdata);
+        return 0;
+}
+
+static int watch_caller(Request *r) {
+        int k;
+
+        k = sd_bus_track_new(sd_bus_message_get_bus(r->message), &r->caller, on_caller_gone, r);
+        return k < 0 ? k : sd_bus_track_add_sender(r->caller, r->message);
+}
+
+static int hold(Engine *e, sd_bus_message *m, Owner *taken, int pidfd, bool made, const AcquireOptions *o) {
+        _cleanup_(owner_freep) Owner *owner = taken;
+        _cleanup_close_ int fd = pidfd;
+        Request *request;
+        int r;
+
+        r = request_new(e, REQUEST_ACQUIRE, m, NULL, NULL, MIN(o->has_wait ? o->wait : UINT64_MAX, o->common.timeout), &request);
+        if (r < 0)
+                return r;
+
+        request->owner = TAKE_PTR(owner);
+        request->pidfd = TAKE_FD(fd);
+        request->force = o->common.force;
+        request->patient = o->has_wait;
+        request->running = o->running;
+        request->made_target = made;
+        list_unlink(&request->link);
+        list_append(&e->acquiring, &request->link);
+
+        r = watch_caller(request);
+        if (r < 0) {
+                request->message = sd_bus_message_unref(request->message);
+                request_free(request);
+        }
+
+        return r;
+}
+
+static int ensure_target(Engine *e, const char *wwn, const AcquireOptions *o, bool *ret_made, Refusal *refusal) {
+        CreateOptions create = { .common = o->common, .label = o->name, .seed = o->seed, .if_absent = true };
+        char canonical[WWN_SIZE];
+        bool existing;
+        Target *t;
+        int r;
+
+        *ret_made = false;
+        if (registry_target(&e->registry, wwn))
+                return 0;
+        if (!o->seed)
+                /* Somebody may be about to make it. */
+                return o->has_wait && !o->common.dry_run ? 0 : edit_find_target(e, wwn, &t, refusal);
+
+        r = edit_create_target(e, "", &create, &t, &existing, canonical, refusal);
+        *ret_made = r >= 0 && t && !existing;
+        return r;
+}
+
+int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *key, const AcquireOptions *o, Refusal *refusal) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_(owner_freep) Owner *owner = NULL;
+        _cleanup_close_ int pidfd = -EBADF;
+        bool made;
+        int r;
+
+        r = check_texts(key, o, refusal);
+        if (r >= 0)
+                r = edit_check_generation(e, &o->common, refusal);
+        if (r >= 0)
+                r = check_free(e, wwn, key, o->common.force, o->running, refusal);
+        if (r >= 0)
+                r = check_waiting(e, wwn, key, o->common.force, refusal);
+        if (r < 0)
+                return r;
+
+        owner = owner_new(wwn, key, o->kind, o->name, o->uuid);
+        if (!owner)
+                return -ENOMEM;
+        if (o->pid > 0) {
+                owner->pid = o->pid;
+                r = process_open(o->pid, &pidfd, &owner->started);
+                if (r < 0)
+                        return refuse(refusal, REFUSAL_INVALID_ARGS, "There is no process %" PRIu32, o->pid);
+        }
+
+        r = ensure_target(e, wwn, o, &made, refusal);
+        if (r < 0)
+                return r;
+        if (!o->common.dry_run)
+                return hold(e, m, TAKE_PTR(owner), TAKE_FD(pidfd), made, o);
+
+        /* What would be made would be ready. */
+        if (o->running || !registry_target(&e->registry, wwn))
+                return 0;
+        r = ready_check(e, wwn, o->common.force ? NULL : key, &problems);
+        return r < 0 || problems.n == 0 ? r : refuse_problems(wwn, &problems, REFUSAL_NOT_READY, refusal);
+}
+
+int acquire_release(Engine *e, const char *wwn, const char *key, const EditOptions *o, Refusal *refusal) {
+        _cleanup_(refusal_done) Refusal gone = {};
+        const Owner *owner = owners_get(e, wwn);
+        Request *request;
+        Target *t;
+        int r;
+
+        r = edit_check_generation(e, o, refusal);
+        if (r >= 0 && !owner)
+                r = edit_find_target(e, wwn, &t, refusal);
+        if (r < 0)
+                return r;
+        if (owner && !o->force && !streq(owner->key, key))
+                return refuse_owned(owner, refusal);
+        if (o->dry_run)
+                return 0;
+
+        /* Who gives it back does not want it any more. */
+        LIST_FOREACH(&e->acquiring, request, Request, link)
+                if (streq(request->owner->wwn, wwn) && streq(request->owner->key, key) &&
+                    refuse(&gone, REFUSAL_NOT_READY, "Target %s was released meanwhile", wwn) == REFUSED) {
+                        fail(request, &gone);
+                        refusal_done(&gone);
+                }
+
+        r = owners_release(e, wwn);
+        return r < 0 ? refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store that nobody has target %s: %s", wwn, strerror(-r)) : 0;
+}
