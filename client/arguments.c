@@ -61,6 +61,7 @@ static const struct option options[] = {
         { "qemu-version",    required_argument, NULL, VERB_OPTION(OPTION_QEMU_VERSION) },
         { "migratable",      no_argument,       NULL, VERB_OPTION(OPTION_MIGRATABLE) },
         { "shell",           no_argument,       NULL, VERB_OPTION(OPTION_SHELL) },
+        { "pid",             required_argument, NULL, VERB_OPTION(OPTION_PID) },
         { NULL, 0, NULL, 0 },
 };
 
@@ -165,6 +166,8 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
                 return parse_u32(value, &a->boot) < 0 ? complain("boot", value, "not a number") : 0;
         case OPTION_QUEUES:
                 return parse_u32(value, &a->queues) < 0 ? complain("queues", value, "not a number") : 0;
+        case OPTION_PID:
+                return parse_u32(value, &a->pid) < 0 || a->pid == 0 ? complain("pid", value, "must be the number of a process") : 0;
         case OPTION_LUN:
                 return parse_lun(a, value);
         case OPTION_ATTRIBUTE:

@@ -38,6 +38,7 @@ typedef enum VerbOption {
         OPTION_WAIT = UINT64_C(1) << 20,
         OPTION_GENERATION = UINT64_C(1) << 21,
         OPTION_WATCH = UINT64_C(1) << 22,
+        OPTION_PID = UINT64_C(1) << 23,
         OPTION_BUS = UINT64_C(1) << 24,
         OPTION_ADDR = UINT64_C(1) << 25,
         OPTION_DEVNO = UINT64_C(1) << 26,
@@ -71,6 +72,7 @@ typedef struct Arguments {
         uint64_t generation;
         uint64_t timeout;               /* µs */
         uint64_t wait;                  /* µs */
+        uint32_t pid;
         uint32_t number;
         uint32_t boot, queues;
         const char *bus, *addr, *devno, *address, *qemu_version;

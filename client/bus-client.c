@@ -221,6 +221,7 @@ static int append_numbers(sd_bus_message *m, const Arguments *a, uint64_t given)
                 { OPTION_IF_GENERATION, "if-generation", "t", a->if_generation }, { OPTION_GENERATION, "generation", "t", a->generation },
                 { OPTION_TIMEOUT, "timeout", "t", a->timeout },                   { OPTION_LUN, "number", "u", a->number },
                 { OPTION_BOOT, "boot", "u", a->boot },                            { OPTION_QUEUES, "queues", "u", a->queues },
+                { OPTION_WAIT, "wait", "t", a->wait },                            { OPTION_PID, "pid", "u", a->pid },
         };
         int r = 0;
 
@@ -514,6 +515,22 @@ int client_new_target_call(Client *c, const char *name, const char *member, sd_b
 
         r = client_find_target(c, name, &path);
         return r != 0 ? r : client_new_call(c, path, VHOSTSCSI_TARGET_INTERFACE, member, ret);
+}
+
+int client_name_target(Client *c, const char *name, char **ret_wwn) {
+        _cleanup_free_ char *path = NULL;
+        int64_t lun;
+        int r;
+
+        if (!string_is_utf8(name))
+                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
+        if (isempty(name) || wwn_is_meant(name)) {
+                *ret_wwn = strdup(name);
+                return *ret_wwn ? 0 : -ENOMEM;
+        }
+
+        r = client_find_target(c, name, &path);
+        return r != 0 ? r : path_parse(path, ret_wwn, &lun);
 }
 
 int path_parse(const char *path, char **ret_wwn, int64_t *ret_lun) {

@@ -64,6 +64,9 @@ int client_find_target(Client *c, const char *name, char **ret_path);
 /* A new call to a member of that target. Or status. */
 int client_new_target_call(Client *c, const char *name, const char *member, sd_bus_message **ret);
 
+/* What to call a target in a call that takes its name: a label stands for one that is there, a WWN may be that of one to come. Or status. */
+int client_name_target(Client *c, const char *name, char **ret_wwn);
+
 /* Does this look as if a WWN was meant? Such a text is never taken for a label. */
 bool wwn_is_meant(const char *s);
 

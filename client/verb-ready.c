@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base/parse.h"
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
 #include "print.h"
@@ -143,23 +142,6 @@ static int print_result(const Watch *w, json_object *result, const char *wwn) {
                              w->over ? "still not ready for a guest" : "not ready for a guest");
 }
 
-/* A label stands for a target that is there; a WWN may be that of one to come. */
-static int name_target(Client *c, const char *name, char **ret_wwn) {
-        _cleanup_free_ char *path = NULL;
-        int64_t lun;
-        int r;
-
-        if (!string_is_utf8(name))
-                return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
-        if (isempty(name) || wwn_is_meant(name)) {
-                *ret_wwn = strdup(name);
-                return *ret_wwn ? 0 : -ENOMEM;
-        }
-
-        r = client_find_target(c, name, &path);
-        return r != 0 ? r : path_parse(path, ret_wwn, &lun);
-}
-
 int verb_ready(Client *c, char **argv) {
         _cleanup_source_ sd_event_source *deadline = NULL;
         bool wait = c->arguments->given & OPTION_WAIT;
@@ -170,7 +152,7 @@ int verb_ready(Client *c, char **argv) {
 
         r = client_connect(c);
         if (r == 0)
-                r = name_target(c, argv[1], &wwn);
+                r = client_name_target(c, argv[1], &wwn);
         if (r != 0)
                 return r;
 

@@ -74,9 +74,26 @@ static void show_line(const char *name, const char *value, Color color) {
         putchar('\n');
 }
 
+/* vm-a (libvirt, pid 4711): as the daemon calls it when it refuses something because of it. */
+static void show_owner(json_object *owner) {
+        const char *name = value_string(owner, "name"), *kind = value_string(owner, "kind");
+        uint64_t pid = value_number(owner, "pid");
+
+        printf("%14s: ", "Owner");
+        print_colored(COLOR_BOLD, *name ? name : value_string(owner, "owner"));
+        if (*kind || pid > 0) {
+                fputs(" (", stdout);
+                print_colored(COLOR_NONE, kind);
+                if (pid > 0)
+                        printf("%spid %" PRIu64, *kind ? ", " : "", pid);
+                putchar(')');
+        }
+        putchar('\n');
+}
+
 static int show_head(json_object *target) {
         const char *label = value_string(target, "label"), *state = value_string(target, "state");
-        json_object *owners = value_array(target, "owners");
+        json_object *owners = value_array(target, "owner_details");
         _cleanup_free_ char *error = NULL;
         char number[32];
         int r;
@@ -96,7 +113,7 @@ static int show_head(json_object *target) {
         show_line("Portal group", number, COLOR_NONE);
         show_line("Nexus", value_string(target, "nexus"), COLOR_NONE);
         for (size_t i = 0; i < value_length(owners); i++)
-                show_line(i == 0 ? "Owners" : "", json_object_get_string(json_object_array_get_idx(owners, i)), COLOR_NONE);
+                show_owner(json_object_array_get_idx(owners, i));
 
         r = view_last_error(target, &error);
         if (r < 0)

@@ -55,6 +55,10 @@ int verb_stat(Client *c, char **argv);
 /* verb-status.c */
 int verb_status(Client *c, char **argv);
 
+/* verb-owner.c */
+int verb_acquire(Client *c, char **argv);
+int verb_release(Client *c, char **argv);
+
 /* verb-ready.c */
 int verb_ready(Client *c, char **argv);
 

@@ -34,6 +34,8 @@ static const Verb verbs[] = {
         { "add-lun",    2, 2, OPTIONS_CHANGE | OPTIONS_LUN,                                         verb_add_lun },
         { "remove-lun", 2, 2, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_remove_lun },
         { "export",     1, 1, OPTIONS_CHANGE | OPTIONS_LUN | OPTION_TARGET,                         verb_export },
+        { "acquire",    2, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_NAME | OPTION_PID | OPTION_SEED | OPTION_WAIT, verb_acquire },
+        { "release",    2, 2, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_release },
         { "plan",       0, 1, OPTION_PRUNE | OPTION_FORCE | OPTION_IF_GENERATION | OPTION_TIMEOUT,  verb_plan },
         { "apply",      0, 1, OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY,         verb_apply },
         { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_import },
@@ -71,6 +73,8 @@ static const char help_text[] =
         "  add-lun WWN SOURCE           Give a disk to a target; prints the LUN's number\n"
         "  remove-lun WWN LUN           Take a disk away\n"
         "  export DEVICE                create and add-lun in one; prints WWN and LUN\n"
+        "  acquire WWN OWNER            Reserve a target for a guest, before it is started\n"
+        "  release WWN OWNER            Give it back\n"
         "  plan [FILE]                  What apply would do; vhscsid-document(5) has the format\n"
         "  apply [FILE]                 Make everything as the document says\n"
         "  import FORMAT [FILE]         Take over targetcli's configuration (targetcli), or a dump (native)\n"
@@ -86,8 +90,9 @@ static const char help_text[] =
         "     --timeout=TIME            Give up waiting after TIME (30s, 5min)\n"
         "     --if-generation=N         Only if nothing has changed since generation N (see status)\n"
         "     --force                   destroy, remove-lun, apply, rollback: even under a running guest\n"
+        "                               acquire, release: from whoever has the target\n"
         "     --label=TEXT              create: a name for people\n"
-        "     --seed=TEXT               create: derive the WWN from this, such as the guest's UUID\n"
+        "     --seed=TEXT               create, acquire: derive the WWN from this, such as the guest's UUID\n"
         "     --nexus=WWN               create: the nexus, which keys persistent reservations\n"
         "     --if-absent               create: an existing target of ours is fine\n"
         "     --all                     adopt: every foreign target\n"
@@ -95,11 +100,13 @@ static const char help_text[] =
         "     --partly                  apply, import, rollback: what is refused does not keep the rest\n"
         "     --portable                dump: for another host\n"
         "     --generation=N            dump: as it was then; see history\n"
-        "     --wait=TIME               ready: wait so long for what is missing\n"
+        "     --wait=TIME               ready, acquire: wait so long for what is missing\n"
+        "     --pid=PID                 acquire: released when this process ends\n"
         "     --target=WWN              export: to this target; dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"
         "     --name=TEXT               add-lun, export: the backstore's name, the guest's \"model\"\n"
+        "                               acquire: the guest's name, for people\n"
         "     --serial=TEXT             add-lun, export: the unit serial, which makes the guest's wwn-...\n"
         "     --shareable               add-lun, export: the device may be exported more than once\n"
         "     --path                    add-lun, export: one path of a disk, without multipath here\n"

@@ -29,7 +29,7 @@ _vhscsictl() {
     local change='--dry-run --timeout --if-generation'
     local device='--boot --queues --qemu-version'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show ready qemu-args libvirt-xml status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export plan apply import dump history diff rollback rescan'
+    local verbs='list show ready qemu-args libvirt-xml status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export acquire release plan apply import dump history diff rollback rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -50,7 +50,7 @@ _vhscsictl() {
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1))
                 __vhscsictl_where+=("${COMP_WORDS[i]}") ;;
-            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--generation|--wait|--bus|--addr|--devno|--address|--boot|--queues|--qemu-version)
+            --json|--timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--target|--generation|--wait|--pid|--bus|--addr|--devno|--address|--boot|--queues|--qemu-version)
                 [[ ${COMP_WORDS[i+1]} == '=' ]] && i=$((i + 1))
                 i=$((i + 1)) ;;
             -*|=) ;;
@@ -66,7 +66,7 @@ _vhscsictl() {
         --target) offers=$(__vhscsictl_targets ours) ;;
         -H|--host) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
         -M|--machine) offers=$(machinectl --no-legend --no-pager list 2>/dev/null | awk '{ print $1 }') ;;
-        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--wait|--addr|--devno|--address|--boot|--queues|--qemu-version) return ;;
+        --timeout|--if-generation|--label|--seed|--nexus|--lun|--name|--serial|--attribute|--wait|--pid|--addr|--devno|--address|--boot|--queues|--qemu-version) return ;;
     esac
 
     if [[ -z $offers ]]; then
@@ -75,6 +75,7 @@ _vhscsictl() {
             qemu-args) options+=" $device --bus --addr --devno --migratable --shell" ;;
             libvirt-xml) options+=" $device --address" ;;
             stat) options+=" --watch" ;;
+            acquire) options+=" $change --force --wait --pid --seed --name" ;;
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;
             adopt) options+=" $change --all" ;;
@@ -83,7 +84,7 @@ _vhscsictl() {
             import) options+=" $change --force --partly" ;;
             dump) options+=" --target --portable --generation" ;;
             rollback) options+=" $change --force --partly" ;;
-            destroy|remove-lun) options+=" $change --force" ;;
+            destroy|remove-lun|release) options+=" $change --force" ;;
             add-lun) options+=" $change $lun" ;;
             export) options+=" $change $lun --target" ;;
         esac
@@ -94,7 +95,7 @@ _vhscsictl() {
             offers=$verbs
         else
             case $verb:${#words[@]} in
-                show:0|ready:0|stat:0|qemu-args:0|libvirt-xml:0) offers=$(__vhscsictl_targets) ;;
+                show:0|ready:0|stat:0|acquire:0|release:0|qemu-args:0|libvirt-xml:0) offers=$(__vhscsictl_targets) ;;
                 import:0|dump:0) offers='targetcli native' ;;
                 plan:0|apply:0|import:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
                 rollback:0|diff:0|diff:1) offers=$(__vhscsictl_generations) ;;

@@ -34,7 +34,7 @@ function __vhscsictl_arguments
             continue
         end
         switch $word
-            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --generation --wait \
+            case -H --host -M --machine --json --timeout --if-generation --label --seed --nexus --lun --name --serial --attribute --target --generation --wait --pid \
                     --bus --addr --devno --address --boot --queues --qemu-version
                 set skip 1
             case '-*'
@@ -88,6 +88,8 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a adopt -d 'Take over what somebod
 complete -c vhscsictl -n __vhscsictl_no_verb -a add-lun -d 'Give a disk to a target'
 complete -c vhscsictl -n __vhscsictl_no_verb -a remove-lun -d 'Take a disk away'
 complete -c vhscsictl -n __vhscsictl_no_verb -a export -d 'create and add-lun in one'
+complete -c vhscsictl -n __vhscsictl_no_verb -a acquire -d 'Reserve a target for a guest'
+complete -c vhscsictl -n __vhscsictl_no_verb -a release -d 'Give it back'
 complete -c vhscsictl -n __vhscsictl_no_verb -a plan -d 'What apply would do'
 complete -c vhscsictl -n __vhscsictl_no_verb -a apply -d 'Make everything as a document says'
 complete -c vhscsictl -n __vhscsictl_no_verb -a import -d 'Take over a configuration'
@@ -97,7 +99,7 @@ complete -c vhscsictl -n __vhscsictl_no_verb -a diff -d 'What is different since
 complete -c vhscsictl -n __vhscsictl_no_verb -a rollback -d 'Make everything as it was'
 complete -c vhscsictl -n __vhscsictl_no_verb -a rescan -d 'Look at devices and kernel again'
 
-complete -c vhscsictl -n '__vhscsictl_at 0 show ready stat qemu-args libvirt-xml' -a '(__vhscsictl_targets)'
+complete -c vhscsictl -n '__vhscsictl_at 0 show ready stat acquire release qemu-args libvirt-xml' -a '(__vhscsictl_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 adopt' -a '(__vhscsictl_foreign_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 0 destroy set-label add-lun remove-lun' -a '(__vhscsictl_our_targets)'
 complete -c vhscsictl -n '__vhscsictl_at 1 remove-lun' -a '(__vhscsictl_luns)'
@@ -114,13 +116,13 @@ complete -c vhscsictl -l no-pager -d 'Use no pager'
 complete -c vhscsictl -l no-legend -d 'Print no titles'
 complete -c vhscsictl -s l -l full -d 'Do not shorten columns'
 
-set -l change '__vhscsictl_verb create set-label destroy adopt add-lun remove-lun export apply import rollback'
+set -l change '__vhscsictl_verb create set-label destroy adopt add-lun remove-lun export acquire release apply import rollback'
 complete -c vhscsictl -n $change -l dry-run -d 'Check, change nothing'
 complete -c vhscsictl -n $change -l timeout -x -d 'Give up waiting'
 complete -c vhscsictl -n $change -l if-generation -x -d 'Only if nothing has changed since'
-complete -c vhscsictl -n '__vhscsictl_verb destroy remove-lun' -l force -d 'Under a running guest'
+complete -c vhscsictl -n '__vhscsictl_verb destroy remove-lun acquire release' -l force -d 'Under a running guest'
 complete -c vhscsictl -n '__vhscsictl_verb create' -l label -x -d 'Name for people'
-complete -c vhscsictl -n '__vhscsictl_verb create' -l seed -x -d 'Derive the WWN from this'
+complete -c vhscsictl -n '__vhscsictl_verb create acquire' -l seed -x -d 'Derive the WWN from this'
 complete -c vhscsictl -n '__vhscsictl_verb create' -l nexus -x -d 'The nexus'
 complete -c vhscsictl -n '__vhscsictl_verb create' -l if-absent -d 'An existing target is fine'
 complete -c vhscsictl -n '__vhscsictl_at 0 import dump' -a 'targetcli native'
@@ -134,7 +136,8 @@ complete -c vhscsictl -n '__vhscsictl_at 1 diff' -k -a '(__vhscsictl_generations
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l generation -x -k -a '(__vhscsictl_generations)' -d 'As it was then'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l portable -d 'For another host'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l target -x -a '(__vhscsictl_our_targets)' -d 'This one only'
-complete -c vhscsictl -n '__vhscsictl_verb ready' -l wait -x -d 'For what is missing'
+complete -c vhscsictl -n '__vhscsictl_verb ready acquire' -l wait -x -d 'For what is missing'
+complete -c vhscsictl -n '__vhscsictl_verb acquire' -l pid -x -a '(__fish_complete_pids)' -d 'Released at its end'
 set -l device '__vhscsictl_verb qemu-args libvirt-xml'
 complete -c vhscsictl -n $device -l boot -x -d 'Boot from LUN 0'
 complete -c vhscsictl -n $device -l queues -x -d 'Request queues'
@@ -151,7 +154,7 @@ complete -c vhscsictl -n '__vhscsictl_verb export' -l target -x -a '(__vhscsictl
 set -l lun '__vhscsictl_verb add-lun export'
 complete -c vhscsictl -n $lun -l lun -x -d 'LUN number'
 complete -c vhscsictl -n $lun -l readonly -d 'The guest may not write'
-complete -c vhscsictl -n $lun -l name -x -d 'Backstore name'
+complete -c vhscsictl -n "$lun acquire" -l name -x -d 'Name of the backstore, or of the guest'
 complete -c vhscsictl -n $lun -l serial -x -d 'Unit serial'
 complete -c vhscsictl -n $lun -l shareable -d 'May be exported more than once'
 complete -c vhscsictl -n $lun -l path -d 'One path of a disk'

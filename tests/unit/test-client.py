@@ -470,6 +470,35 @@ class TestGuest(Case):
         self.run_ctl('libvirt-xml', A, status=1)
 
 
+class TestOwner(Case):
+    def test_acquire(self):
+        self.mock.answer('Acquire')
+        self.assertEqual(self.run_ctl('acquire', 'web1', 'vm', '--wait=30s', '--pid=4711', '--name=vm-a', '--force', '--timeout=1min'), '')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Acquire', 'ssa{sv}', [A, 'vm', {
+            'force': True, 'timeout': 60000000, 'wait': 30000000, 'pid': 4711, 'name': 'vm-a'}])
+        self.run_ctl('acquire', '-', 'vm', '--seed=6ba7')
+        self.assertEqual(self.last()['args'], ['', 'vm', {'seed': '6ba7'}])
+        for bad in ('0', '-1', 'x', '4294967296'):
+            self.run_ctl('acquire', A, 'vm', f'--pid={bad}', status=2)
+        self.mock.refuse('Acquire', ERROR + 'InUse', 'vm-a (libvirt, pid 4711) has it')
+        self.run_ctl('acquire', A, 'vm', status=5)
+        self.assertIn('vm-a (libvirt, pid 4711) has it', self.stderr)
+
+    def test_release(self):
+        self.mock.answer('Release')
+        self.run_ctl('release', A, 'vm')
+        self.assert_call(self.last(), '/org/vhostscsi', MANAGER, 'Release', 'ssa{sv}', [A, 'vm', {}])
+        self.run_ctl('release', A, 'vm', '--wait=3', status=2)
+
+    def test_show(self):
+        owned = target(A)
+        owned[TARGET]['OwnerDetails'] = ['aa{sv}', [{'owner': ['s', '6ba7'], 'kind': ['s', 'libvirt'], 'name': ['s', 'vm-a\x1b'], 'uuid': ['s', ''],
+                                                     'pid': ['u', 4711]}]]
+        self.mock.order(**objects((target_path(A), owned)))
+        self.assertIn('Owner: vm-a\\x1b (libvirt, pid 4711)\n', self.run_ctl('show', A))
+        self.assertEqual(json.loads(self.run_ctl('show', A, '--json=short'))['owner_details'][0]['pid'], 4711)
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
@@ -731,7 +760,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 25)
+        self.assertEqual(len(verbs), 27)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
