@@ -9,6 +9,7 @@ from pathlib import Path
 from host.image import cache_dir, digest, ensure_image, locked
 from host.stages import LabError, Stage, stage
 
+KEPT = 4                                # modules of earlier sources
 KMOD = Path(__file__).resolve().parents[3] / "kmod"
 
 
@@ -37,6 +38,12 @@ def download(s: Stage, package: str, where: Path) -> Path:
     return next(where.glob(f"{package}_*.deb"))
 
 
+def point_headers_at(headers_dir: Path, top: Path) -> None:
+    """They name the half of them that all flavours share by its absolute path, and here that is below another directory."""
+    makefile = headers_dir / "Makefile"
+    makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {top}/usr/src/"))
+
+
 def headers(release: str) -> Path:
     """What /lib/modules/RELEASE/build would be, were they installed."""
     top = cache_dir() / f"headers-{release}"
@@ -56,27 +63,37 @@ def headers(release: str) -> Path:
             for old in cache_dir().glob("headers-*"):
                 if old != partial:
                     shutil.rmtree(old, ignore_errors=True)
-            makefile = partial / f"usr/src/linux-headers-{release}/Makefile"
-            makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {top}/usr/src/"))
+            point_headers_at(partial / f"usr/src/linux-headers-{release}", top)
             partial.rename(top)
     return top / f"usr/src/linux-headers-{release}"
 
 
+def sources() -> list[Path]:
+    return sorted(p for p in KMOD.iterdir() if p.suffix in (".c", ".h", ".sh") or p.name in ("Kbuild", "Makefile"))
+
+
+def built(s: Stage, headers_dir: Path) -> bytes:
+    """vhscsi.ko, warnings being errors."""
+    with tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
+        for p in sources():
+            shutil.copy(p, work)
+        run_logged(s, ["make", "-j2", f"KDIR={headers_dir}", "VHSCSI_WERROR=1"], Path(work))
+        run_logged(s, ["strip", "--strip-debug", "vhscsi.ko"], Path(work))
+        return (Path(work) / "vhscsi.ko").read_bytes()
+
+
 def module() -> bytes:
-    """vhscsi.ko, warnings being errors. Built once for each version of its sources."""
-    sources = sorted(p for p in KMOD.iterdir() if p.suffix in (".c", ".h", ".sh") or p.name in ("Kbuild", "Makefile"))
+    """For the machine's kernel. Built once for each version of its sources."""
     with locked(cache_dir() / "module.lock"):
         release = kernel_release()
-        built = cache_dir() / "tools" / f"vhscsi-{release}-{digest(*(p.read_text() for p in sources))}.ko"
-        if not built.exists():
+        kept = cache_dir() / "tools" / f"vhscsi-{release}-{digest(*(p.read_text() for p in sources()))}.ko"
+        if not kept.exists():
             build = headers(release)
-            with stage("kernel module") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
-                for p in sources:
-                    shutil.copy(p, work)
-                run_logged(s, ["make", "-j2", f"KDIR={build}", "VHSCSI_WERROR=1"], Path(work))
-                run_logged(s, ["strip", "--strip-debug", "vhscsi.ko"], Path(work))
-                built.parent.mkdir(exist_ok=True)
-                for old in built.parent.glob("vhscsi-*.ko"):
-                    old.unlink()
-                shutil.copy(Path(work) / "vhscsi.ko", built)
-        return built.read_bytes()
+            with stage("kernel module") as s:
+                body = built(s, build)
+            kept.parent.mkdir(exist_ok=True)
+            # Clones with other sources want theirs as well.
+            for old in sorted(kept.parent.glob("vhscsi-*.ko"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+                old.unlink()
+            kept.write_bytes(body)
+        return kept.read_bytes()
