@@ -1,0 +1,43 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The functional checks of vhscsi.ko on another kernel than the lab's.
+
+    tests/bench/otherkernel.py PACKAGES
+
+A directory with the packages of one kernel: linux-image, both linux-headers, linux-kbuild (`apt-get download` them). The module is built
+against the headers, warnings being errors, and tests/kmod's initiator drives it on two CPUs: its checks, then requests while memory
+table, rings and eventfds change under them. The kernel panics at the first oops, and no complaint of it is forgiven."""
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from barekernel import WWN, LabError, PackagedKernel, run_bare, stage
+
+BLOCKS = 32768
+SCRIPT = f"""
+show ramdisk
+/bin/initiator check /dev/vhscsi {WWN} {BLOCKS}
+echo "CHURN $(/bin/initiator churn /dev/vhscsi {WWN} 20)"
+echo "OFTEN $(/bin/initiator attach /dev/vhscsi {WWN} 50)"
+"""
+
+
+def main(packages: str) -> int:
+    with tempfile.TemporaryDirectory(prefix="vhscsid-bench.") as d:
+        kernel = PackagedKernel(Path(packages), Path(d))
+        with stage(f"checks on {kernel.release}"):
+            out = run_bare(kernel, SCRIPT, {}, ["-accel", "tcg,thread=multi", "-smp", "2"], 500)
+    lines = re.findall(r"^((?:not )?ok .*|CHURN .*|OFTEN .*)$", out, re.M)
+    print("\n".join(lines))
+    wrong = [line for line in lines if line.startswith("not ok")]
+    ended = "CHURN done" in lines and "OFTEN done" in lines
+    return 0 if ended and not wrong and len(lines) > 20 else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1]) if len(sys.argv) == 2 else __doc__)
+    except LabError as e:
+        print(f"otherkernel: {e}", file=sys.stderr)
+        sys.exit(1)
