@@ -438,6 +438,26 @@ class KmodTest(unittest.TestCase):
                    lambda: not (more := {k: n - before[k] for k, n in objects().items() if n - before[k] >= cycles}) or self.fail(more),
                    every=1)
 
+    def test_huge_pages(self) -> None:
+        """A huge page's references are given back together: not one too few, or the guest's memory stays, nor one too many."""
+        def meminfo(key: str) -> int:
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+            return int(re.search(rf"^{key}: +(\d+)", Path("/proc/meminfo").read_text(), re.M)[1])
+
+        shmem = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+        self.addCleanup(shmem.write_text, re.search(r"\[(\w+)\]", shmem.read_text())[1])
+        shmem.write_text("force")
+        child = self.start("load", self.fabric.node, WWN)
+        self.said(child, "running")
+        self.assertGreater(meminfo("ShmemHugePages"), 16 << 10)
+        child.kill()
+        child.wait(30)
+        free = meminfo("MemFree")
+        # Its largest requests are of 8 MiB.
+        for _ in range(4):
+            self.assertEqual({k: v for k, v in self.fabric.checks().items() if v}, {})
+        wait_until("the guests' memory is free again", lambda: meminfo("MemFree") > free - (16 << 10), every=0.5)
+
     def test_uevents(self) -> None:
         heard = Uevents("vhscsi")
         self.addCleanup(heard.close)
