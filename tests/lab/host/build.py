@@ -63,11 +63,16 @@ def installed_tar() -> bytes:
     with locked(where.with_suffix(".lock")), stage("meson install") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as dest:
         os.chmod(dest, 0o755)
         run_logged(s, ["meson", "install", "-C", str(where), "--no-rebuild", "--destdir", dest])
-        out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode="w") as tar:
-            for path in sorted(Path(dest).rglob("*")):
-                tar.add(path, path.relative_to(dest), recursive=False, filter=as_root)
-        return out.getvalue()
+        return tar_of(Path(dest))
+
+
+def tar_of(top: Path) -> bytes:
+    """All that is below it, root's."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path in sorted(top.rglob("*")):
+            tar.add(path, path.relative_to(top), recursive=False, filter=as_root)
+    return out.getvalue()
 
 
 def test_tools() -> dict[str, bytes]:

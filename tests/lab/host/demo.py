@@ -64,6 +64,10 @@ def demo(lab: Lab) -> int:
 
 
 def bench(lab: Lab, name: str, arguments: list[str]) -> int:
+    if (BENCH / f"hostbench_{name}.py").exists():
+        sys.path.insert(0, str(BENCH))
+        with lab.machine() as vm:
+            return __import__(f"hostbench_{name}").bench(vm, arguments)
     if not (BENCH / f"bench_{name}.py").exists():
         raise LabError(f"no bench {name}")
     with lab.machine() as vm:

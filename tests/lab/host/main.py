@@ -10,7 +10,8 @@
     lab bench [NAME] [N…]   figures (slow, not part of check): restore (N LUNs by vhscsid, a C loop, targetctl; the default),
                             luns (one more LUN at N, list, a start over them, memory),
                             autoexport (N maps by a udev rule), events (N disks, from udev's word to the LUN),
-                            kmod (the bundled module beside vhost_scsi)
+                            kmod (the bundled module beside vhost_scsi), dkms (DKMS builds, installs and removes it),
+                            guest (fio, sg3_utils and libiscsi's tests in a guest, on both)
     lab list                the suites
 
     lab --fabric=bundled …  the same with our own kernel module in the machine, in the place of vhost_scsi
