@@ -27,7 +27,7 @@ STORE = Path("/var/lib/vhscsid")
 TRACING = Path("/sys/kernel/tracing")
 OPTIONS = {"number": "u", "readonly": "b", "name": "s", "serial": "s", "shareable": "b", "attributes": "a{sv}",
            "force": "b", "dry-run": "b", "if-generation": "t", "timeout": "t", "label": "s", "seed": "s", "nexus": "s",
-           "if-absent": "b", "target": "s"}
+           "if-absent": "b", "target": "s", "kind": "s", "uuid": "s", "pid": "u", "wait": "t", "running": "b"}
 
 
 # -- processes and waiting
@@ -174,6 +174,12 @@ class Target(Remote):
 
     def destroy(self, **opts: Any) -> None:
         self.call("Destroy", "a{sv}", options(opts))
+
+    def acquire(self, owner: str, **opts: Any) -> None:
+        self.api.manager.call("Acquire", "ssa{sv}", self.wwn, owner, options(opts))
+
+    def release(self, owner: str, **opts: Any) -> None:
+        self.api.manager.call("Release", "ssa{sv}", self.wwn, owner, options(opts))
 
     def luns(self) -> list[Lun]:
         return [Lun(self.api, p) for p in self.get("Luns")]

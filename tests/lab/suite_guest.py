@@ -115,8 +115,8 @@ class GuestTest(LabTest):
         wait_until("it is not listed any more", lambda: self.api.list_targets() == [])
         self.assertEqual(list((CONFIGFS / "core").glob("iblock_*")), [])
 
-    def test_paused_guest_looks_idle(self) -> None:
-        """With the VM paused the kernel's endpoint is gone, but a destroy there is what an admin asked for: no claim is made about it."""
+    def test_paused_guest_has_its_target(self) -> None:
+        """With the VM paused the kernel's endpoint is gone. What it has acquired is its own until QEMU ends."""
         disk, = null_disks(1)
         target = self.api.create()
         target.add_lun(disk.device)
@@ -124,11 +124,19 @@ class GuestTest(LabTest):
         wait_until("attached", lambda: target.get("Endpoint") in ("attached", "unknown"))
         with self.refused("InUse"):
             target.destroy()
+        pid = int(run(["systemctl", "show", "-P", "MainPID", "nested-guest"]).stdout)
+        target.acquire("guest", name="vm-a", pid=pid, running=True)
         guest.qmp("stop")
+        wait_until("it looks idle", lambda: target.get("Endpoint") == "idle")
+        service_restart()
+        for call in (target.destroy, lambda: target.remove_lun(0), lambda: target.acquire("other")):
+            with self.unchanged(), self.refused("InUse", saying=rf"vm-a \(pid {pid}\) has target"):
+                call()
         guest.qmp("cont")
         guest.cmd("guestio start sda 8")
         wait_until("I/O after the pause", lambda: guest.io_status("sda")["ops"] > 50)
         self.assertEqual(guest.io_status("sda")["errors"], 0)
         guest.stop()
+        wait_until("nobody's", lambda: target.get("Owners") == [])
         wait_until("idle again", lambda: target.get("Endpoint") in ("idle", "unknown"))
         target.destroy()
