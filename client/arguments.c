@@ -61,6 +61,8 @@ static const struct option options[] = {
         { "qemu-version",    required_argument, NULL, VERB_OPTION(OPTION_QEMU_VERSION) },
         { "migratable",      no_argument,       NULL, VERB_OPTION(OPTION_MIGRATABLE) },
         { "shell",           no_argument,       NULL, VERB_OPTION(OPTION_SHELL) },
+        { "install",         no_argument,       NULL, VERB_OPTION(OPTION_INSTALL) },
+        { "strict",          no_argument,       NULL, VERB_OPTION(OPTION_STRICT) },
         { "pid",             required_argument, NULL, VERB_OPTION(OPTION_PID) },
         { NULL, 0, NULL, 0 },
 };
@@ -218,6 +220,8 @@ static int parse_verb_option(Arguments *a, VerbOption option, const char *value)
         case OPTION_WATCH:
         case OPTION_MIGRATABLE:
         case OPTION_SHELL:
+        case OPTION_INSTALL:
+        case OPTION_STRICT:
         case OPTIONS_CHANGE:
         case OPTIONS_LUN:
         case OPTIONS_DEVICE:

@@ -48,6 +48,8 @@ typedef enum VerbOption {
         OPTION_QEMU_VERSION = UINT64_C(1) << 30,
         OPTION_MIGRATABLE = UINT64_C(1) << 31,
         OPTION_SHELL = UINT64_C(1) << 32,
+        OPTION_INSTALL = UINT64_C(1) << 33,
+        OPTION_STRICT = UINT64_C(1) << 34,
 
         /* Every call that changes something takes these. */
         OPTIONS_CHANGE = OPTION_DRY_RUN | OPTION_IF_GENERATION | OPTION_TIMEOUT,

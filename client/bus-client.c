@@ -84,24 +84,32 @@ static int bus_open(const Arguments *a, sd_bus **ret) {
         return 0;
 }
 
-int client_connect(Client *c) {
+int client_open(Client *c) {
         const char *name;
-        int r;
+        int r = 0;
 
         if (c->bus)
                 return 0;
 
-        if (!c->event) {
+        if (!c->event)
                 r = sd_event_new(&c->event);
-                if (r < 0)
-                        return r;
-        }
-
-        r = bus_open(c->arguments, &c->bus);
+        if (r >= 0)
+                r = bus_open(c->arguments, &c->bus);
         if (r >= 0)
                 /* Waits until the bus has let us in: whether ssh gets there is known only then, and a call that was never sent has
                  * no unknown outcome. */
                 r = sd_bus_get_unique_name(c->bus, &name);
+        if (r >= 0)
+                r = sd_bus_set_allow_interactive_authorization(c->bus, c->arguments->ask_password);
+        if (r >= 0)
+                r = sd_bus_attach_event(c->bus, c->event, SD_EVENT_PRIORITY_NORMAL);
+        return r;
+}
+
+int client_connect(Client *c) {
+        int r;
+
+        r = client_open(c);
         if (r < 0) {
                 _cleanup_free_ char *message = NULL;
                 const char *where = c->arguments->host ?: c->arguments->machine;
@@ -111,11 +119,7 @@ int client_connect(Client *c) {
                 return client_refuse(c, SD_BUS_ERROR_DISCONNECTED, message);
         }
 
-        r = sd_bus_set_allow_interactive_authorization(c->bus, c->arguments->ask_password);
-        if (r < 0)
-                return r;
-
-        return sd_bus_attach_event(c->bus, c->event, SD_EVENT_PRIORITY_NORMAL);
+        return 0;
 }
 
 void client_done(Client *c) {

@@ -40,6 +40,9 @@ int history_parse_generation(Client *c, const char *text, uint64_t *ret);
 /* verb-doctor.c */
 int verb_doctor(Client *c, char **argv);
 
+/* verb-hook.c */
+int verb_libvirt_hook(Client *c, char **argv);
+
 /* verb-lun.c */
 int verb_add_lun(Client *c, char **argv);
 int verb_remove_lun(Client *c, char **argv);

@@ -3,6 +3,7 @@
 #include "bus-client.h"
 #include "config.h"
 #include "exit-status.h"
+#include "hook-settings.h"
 #include "print.h"
 #include "text.h"
 #include "verbs.h"
@@ -36,6 +37,7 @@ static const Verb verbs[] = {
         { "export",     1, 1, OPTIONS_CHANGE | OPTIONS_LUN | OPTION_TARGET,                         verb_export },
         { "acquire",    2, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_NAME | OPTION_PID | OPTION_SEED | OPTION_WAIT, verb_acquire },
         { "release",    2, 2, OPTIONS_CHANGE | OPTION_FORCE,                                        verb_release },
+        { "libvirt-hook", 0, 4, OPTION_INSTALL | OPTION_STRICT | OPTION_WAIT,                       verb_libvirt_hook },
         { "plan",       0, 1, OPTION_PRUNE | OPTION_FORCE | OPTION_IF_GENERATION | OPTION_TIMEOUT,  verb_plan },
         { "apply",      0, 1, OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY,         verb_apply },
         { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_import },
@@ -75,6 +77,7 @@ static const char help_text[] =
         "  export DEVICE                create and add-lun in one; prints WWN and LUN\n"
         "  acquire WWN OWNER            Reserve a target for a guest, before it is started\n"
         "  release WWN OWNER            Give it back\n"
+        "  libvirt-hook GUEST OP ...    libvirt's hook of QEMU domains: acquires and releases their targets\n"
         "  plan [FILE]                  What apply would do; vhscsid-document(5) has the format\n"
         "  apply [FILE]                 Make everything as the document says\n"
         "  import FORMAT [FILE]         Take over targetcli's configuration (targetcli), or a dump (native)\n"
@@ -100,8 +103,10 @@ static const char help_text[] =
         "     --partly                  apply, import, rollback: what is refused does not keep the rest\n"
         "     --portable                dump: for another host\n"
         "     --generation=N            dump: as it was then; see history\n"
-        "     --wait=TIME               ready, acquire: wait so long for what is missing\n"
+        "     --wait=TIME               ready, acquire, libvirt-hook: wait so long for what is missing\n"
         "     --pid=PID                 acquire: released when this process ends\n"
+        "     --strict                  libvirt-hook: without the daemon nothing is started\n"
+        "     --install                 libvirt-hook: have libvirt call it\n"
         "     --target=WWN              export: to this target; dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"
@@ -236,13 +241,28 @@ static int run(const Arguments *a) {
         return r;
 }
 
+/* libvirt's words are no options of ours, whatever a guest is called. */
+static bool is_hook(int argc, char **argv) {
+        const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+        return argc > 0 && streq(slash ? slash + 1 : argv[0], HOOK_NAME);
+}
+
+static int hook_arguments(Arguments *a, int argc, char **argv) {
+        static char verb[] = "libvirt-hook";
+
+        argv[0] = verb;
+        *a = (Arguments) { .verb = argv, .n_verb = argc };
+        return 0;
+}
+
 int main(int argc, char **argv) {
         _cleanup_(arguments_done) Arguments a = {};
         int r, status;
 
         text_init();
 
-        r = arguments_parse(&a, argc, argv);
+        r = is_hook(argc, argv) ? hook_arguments(&a, argc, argv) : arguments_parse(&a, argc, argv);
         if (r > 0)
                 return r;
         if (r == 0) {

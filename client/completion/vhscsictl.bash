@@ -29,7 +29,7 @@ _vhscsictl() {
     local change='--dry-run --timeout --if-generation'
     local device='--boot --queues --qemu-version'
     local lun='--lun --readonly --name --serial --shareable --path --attribute'
-    local verbs='list show ready qemu-args libvirt-xml status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export acquire release plan apply import dump history diff rollback rescan'
+    local verbs='list show ready qemu-args libvirt-xml status stat devices doctor monitor create set-label destroy adopt add-lun remove-lun export acquire release libvirt-hook plan apply import dump history diff rollback rescan'
     local verb='' words=() options="$global" i offers=''
     local -a __vhscsictl_where=()
 
@@ -75,6 +75,7 @@ _vhscsictl() {
             qemu-args) options+=" $device --bus --addr --devno --migratable --shell" ;;
             libvirt-xml) options+=" $device --address" ;;
             stat) options+=" --watch" ;;
+            libvirt-hook) options+=" --wait --strict --install" ;;
             acquire) options+=" $change --force --wait --pid --seed --name" ;;
             create) options+=" $change --label --seed --nexus --if-absent" ;;
             set-label) options+=" $change" ;;

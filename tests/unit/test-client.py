@@ -108,6 +108,10 @@ class Mock:
         self.process.stdin.flush()
         self.lines.get(timeout=10)
 
+    def settle(self):
+        """What was called before has been read."""
+        self.order()
+
     def answer(self, member, signature='', *reply, **more):
         self.order(on=member, signature=signature, reply=list(reply), **more)
 
@@ -163,6 +167,7 @@ class Case(unittest.TestCase):
         return p.stdout.decode()
 
     def last(self):
+        self.mock.settle()
         return self.mock.calls[-1]
 
     def assert_call(self, call, path, interface, member, signature, args):
@@ -499,6 +504,174 @@ class TestOwner(Case):
         self.assertEqual(json.loads(self.run_ctl('show', A, '--json=short'))['owner_details'][0]['pid'], 4711)
 
 
+class TestHook(Case):
+    """libvirt's hook: what is asked of whom, and that nothing goes to standard output, whatever comes in."""
+    UUID = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
+    TELLING = ('started', 'reconnect', 'release')
+    SILENT = ('start', 'stopped', 'migrate', 'restore', 'attach', 'unheard-of')
+    BOMB = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+
+    def setUp(self):
+        super().setUp()
+        self.root = tempfile.mkdtemp(prefix='hook-', dir=self.dir)
+        self.absent = {'DBUS_SYSTEM_BUS_ADDRESS': f'unix:path={self.root}/nothing'}
+        for member in ('Acquire', 'Release'):
+            self.mock.answer(member)
+
+    def domain(self, *wwpns, uuid=UUID, name='vm-a', head='', more=''):
+        hostdevs = ''.join("<hostdev mode='subsystem' type='scsi_host' managed='no'>"
+                           f"<source protocol='vhost' wwpn='{w}'/><address type='ccw' cssid='0xfe'/></hostdev>" for w in wwpns)
+        return (f"{head}<domain type='kvm' id='3'><name>{name}</name><uuid>{uuid}</uuid><devices>"
+                "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000'/></source></hostdev>"
+                "<hostdev mode='subsystem' type='scsi'><source protocol='iscsi' name='iqn.x'/></hostdev>"
+                f"{hostdevs}{more}</devices></domain>")
+
+    def hook(self, operation, xml, *options, guest='vm-a', status=0, env=None, said=None, program=None):
+        """said: a text in the one line on standard error; None: there is none."""
+        words = ['begin' if operation != 'release' else 'end', '-']
+        p = subprocess.run(program or [VHSCSICTL, 'libvirt-hook', *options, guest, operation, *words],
+                           input=xml.encode() if isinstance(xml, str) else xml, env={**self.env, 'VHSCSICTL_HOOK_ROOT': self.root, **(env or {})},
+                           capture_output=True, timeout=60, check=False)
+        error = p.stderr.decode()
+        self.assertEqual((p.returncode, p.stdout), (status, b''), error)
+        self.assertEqual(error.count('\n'), 0 if said is None else 1, error)
+        self.assertIn(said or '', error)
+        self.mock.settle()
+        return [(c['member'], *c['args']) for c in self.mock.calls if c['member'] in ('Acquire', 'Release')]
+
+    def write(self, path, text):
+        os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
+        with open(self.root + path, 'w', encoding='utf-8') as f:
+            f.write(text)
+
+    def exist(self, *wwns):
+        for wwn in wwns:
+            os.makedirs(f'{self.root}/sys/kernel/config/target/vhost/{wwn}/tpgt_1')
+
+    def told(self, **more):
+        return {'kind': 'libvirt', 'name': 'vm-a', 'uuid': self.UUID, **more}
+
+    def test_a_life(self):
+        self.write('/run/libvirt/qemu/vm-a.pid', '4711')
+        xml = self.domain(A, B)
+        (_, a, owner, given), (_, b, _, _) = self.hook('prepare', xml)
+        self.assertEqual((a, b, owner), (A, B, self.UUID))
+        self.assertTrue(25_000_000 < given.pop('wait') <= 30_000_000)
+        self.assertEqual(given, self.told())
+        for operation in ('started', 'reconnect'):
+            self.assertEqual(self.hook(operation, xml)[-2:], [('Acquire', w, self.UUID, self.told(running=True, pid=4711)) for w in (A, B)])
+        os.unlink(f'{self.root}/run/libvirt/qemu/vm-a.pid')
+        self.assertEqual(self.hook('reconnect', xml)[-1], ('Acquire', B, self.UUID, self.told(running=True)))
+        self.assertEqual(self.hook('release', xml)[-2:], [('Release', w, self.UUID, {}) for w in (A, B)])
+        self.hook('started', xml.replace('vm-a', '../vm-a'), guest='../vm-a')
+
+    def test_libvirt_itself(self):
+        """It is named as the process that has the target, until QEMU is; anybody else who calls the hook is not."""
+        program = [sys.executable, '-c', "import os, subprocess, sys; open('/proc/self/comm', 'w').write(sys.argv[1]);"
+                   "print(os.getpid(), file=open(sys.argv[2], 'w')); sys.exit(subprocess.run(sys.argv[3:]).returncode)"]
+        hook = [f'{self.root}/pid', VHSCSICTL, 'libvirt-hook', 'vm-a', 'prepare', 'begin', '-']
+        for name, is_named in (('libvirtd', True), ('virtqemud', True), ('bash', False)):
+            given = self.hook('prepare', self.domain(A), program=[*program, name, *hook])[-1][3]
+            with open(f'{self.root}/pid', encoding='ascii') as f:
+                self.assertEqual(given.get('pid'), int(f.read()) if is_named else None)
+
+    def test_nothing_of_ours(self):
+        """One parse, and no bus: there is none."""
+        for operation in ('prepare', *self.TELLING, *self.SILENT):
+            with self.subTest(operation):
+                self.hook(operation, self.domain(), '--strict', env=self.absent)
+                self.hook(operation, "<domain/>", '--strict', env=self.absent)
+        for operation in self.SILENT:
+            self.hook(operation, self.domain(A), '--strict', env=self.absent)
+
+    def test_refused(self):
+        self.mock.refuse('Acquire', ERROR + 'InUse', f'vm-b (libvirt, pid 47) has target {A}')
+        self.hook('prepare', self.domain(A), status=5, said=f'cannot start vm-a: vm-b (libvirt, pid 47) has target {A}')
+        self.mock.refuse('Acquire', ERROR + 'TimedOut', 'LUN 0 waits for its disk')
+        self.hook('prepare', self.domain(A, B, 'naa.5001405ccccccccc'), status=19, said='LUN 0 waits for its disk')
+        for operation in ('started', 'reconnect'):
+            self.hook(operation, self.domain(A), said='does not have')
+        for error, said in (('InUse', None), ('NotFound', None), ('StoreFailed', 'not released')):
+            self.mock.refuse('Release', ERROR + error, 'no')
+            self.hook('release', self.domain(A), said=said)
+        for bad in ('naa.5001405AAAAAAAAA', '../../etc', ''):
+            count = len(self.mock.calls)
+            self.hook('prepare', self.domain(B, bad), status=7, said='small letters')
+            self.assertEqual(len(self.mock.calls), count)
+
+    def test_all_or_nothing(self):
+        self.mock.order(on='Acquire', signature='', reply=[], next={'error': ERROR + 'NotReady', 'message': 'no'})
+        calls = self.hook('prepare', self.domain(A, B), status=18, said='no')
+        self.assertEqual([c[:2] for c in calls], [('Acquire', A), ('Acquire', B), ('Release', A)])
+
+    def test_absent(self):
+        self.mock.order(own=False)
+        self.exist(A)
+        for env in ({}, self.absent):
+            self.hook('prepare', self.domain(A), env=env, said='unchecked')
+            self.hook('prepare', self.domain(A), '--strict', env=env, status=28, said='strict')
+            self.hook('prepare', self.domain(B), env=env, status=28, said=f'there is no target {B}')
+            for operation in self.TELLING:
+                self.hook(operation, self.domain(A, B, B), '--strict', env=env, said='vhscsid: ')
+
+    def test_hung(self):
+        """The daemon is asked once, and no guest waits for it longer than the deadline and its grace."""
+        for member in ('Acquire', 'Release'):
+            self.mock.answer(member, delay=-1)
+        self.exist(A, B)
+        begin = time.monotonic()
+        calls = self.hook('prepare', self.domain(A), '--wait=1s', '--strict', status=29, said='strict')
+        self.hook('prepare', self.domain(A), '--wait=1s', said='unchecked')
+        self.assertTrue(2 <= time.monotonic() - begin < 20)
+        self.assertEqual([c[0] for c in calls], ['Acquire'])
+        self.hook('release', self.domain(A, B), said='not released')
+
+    def test_documents(self):
+        depth = '<a>' * 10000
+        for name, xml, said in (('malformed', self.domain(A)[:-5], 'not well-formed'), ('empty', '', 'empty'), ('no domain', '<x/>', 'no domain'),
+                                ('8 MiB', self.domain(A, more=f'<!--{"x" * (8 << 20)}-->'), 'larger than 4 MiB'), ('nul', b'\0' * 100, 'not well-formed'),
+                                ('bomb', self.domain(A, name='&c;', head=self.BOMB), 'document type'), ('deep', depth, 'not well-formed'),
+                                ('file', self.domain(A, name='&f;', head='<!DOCTYPE d [<!ENTITY f SYSTEM "/etc/passwd">]>'), 'document type'),
+                                ('dtd', self.domain(A, head='<!DOCTYPE d SYSTEM "http://192.0.2.1/d">'), 'document type'),
+                                ('no uuid', self.domain(A, uuid='vm-a'), 'no uuid'), ('unknown entity', self.domain(A, name='&x;'), 'not well-formed')):
+            with self.subTest(name):
+                self.assertEqual(self.hook('prepare', xml, status=2, said=said), [])
+                for operation in self.TELLING:
+                    self.assertEqual(self.hook(operation, xml, said=said), [])
+                for operation in self.SILENT:
+                    self.assertEqual(self.hook(operation, xml), [])
+        self.assertEqual(len(self.hook('prepare', self.domain(A, more=f'<!--{"x" * (3 << 20)}-->'))), 1)
+
+    def test_settings(self):
+        conf = '/etc/vhscsid/libvirt-hook.conf'
+        self.write(conf, '# how long\n deadline = 7s \r\n\nstrict=yes\n')
+        self.assertTrue(6_000_000 < self.hook('prepare', self.domain(A))[-1][3]['wait'] <= 7_000_000)
+        self.assertLessEqual(self.hook('prepare', self.domain(A), '--wait=3s')[-1][3]['wait'], 3_000_000)
+        self.exist(A)
+        self.hook('prepare', self.domain(A), env=self.absent, status=28, said='strict')
+        for line in ('deadline=soon', 'strict', 'strict=perhaps', 'colour=red'):
+            self.write(conf, line)
+            self.assertGreater(self.hook('prepare', self.domain(A), said=f'{conf}:1: not understood')[-1][3]['wait'], 25_000_000)
+
+    def test_install(self):
+        link = f'{self.root}/etc/libvirt/hooks/qemu.d/50-vhscsid'
+        env = {'VHSCSICTL_HOOK_ROOT': self.root}
+        for said in ('is restarted', ''):
+            self.assertEqual(self.run_ctl('libvirt-hook', '--install', env=env), '')
+            self.assertIn(said, self.stderr)
+            self.assertEqual(os.readlink(link), os.path.realpath(VHSCSICTL))
+        # As libvirt calls it, and whatever the guest is called.
+        for guest in ('vm-a', '--help', '-'):
+            calls = self.hook('prepare', self.domain(A), program=[link, guest, 'prepare', 'begin', '-'])
+            self.assertEqual(calls[-1][3]['name'], guest)
+        os.unlink(link)
+        os.symlink('/bin/true', link)
+        self.run_ctl('libvirt-hook', '--install', env=env, status=4)
+        self.assertEqual(os.readlink(link), '/bin/true')
+        for args in (['--install', 'vm-a'], ['--install', '--strict'], [], ['vm-a'], ['vm-a', 'prepare', 'begin', '-', 'x']):
+            self.run_ctl('libvirt-hook', *args, env=env, status=2)
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
@@ -760,7 +933,7 @@ class TestRefusals(Case):
         for option in set(re.findall(r'--[a-z][a-z-]+', text)):
             self.assertIn('*' + option, man, 'option in the man page')
         verbs = re.findall(r'^  ([a-z][a-z-]+) ', text, re.M)
-        self.assertEqual(len(verbs), 27)
+        self.assertEqual(len(verbs), 28)
         with open(f'{ROOT}/client/vhscsictl.c', encoding='utf-8') as f:
             self.assertEqual(sorted(verbs), sorted(re.findall(r'^        \{ "([a-z-]+)",', f.read(), re.M)))
         for verb in verbs:
