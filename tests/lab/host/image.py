@@ -26,6 +26,7 @@ PACKAGES = """
     libjson-c5 libkmod2 libmount1 libmd0 libudev1 libsystemd0 libglib2.0-0 libglib2.0-bin
     python3 strace bash-completion
     qemu-system-x86 busybox-static
+    libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libxml2-utils
     targetcli-fb python3-rtslib-fb
 """.split()
 # Nothing here can be plugged into the VM, or read by anybody in it. Half of the bytes.
@@ -39,6 +40,11 @@ MASKED = """
     rtslib-fb-targetctl.service getty@tty1.service serial-getty@ttyS0.service e2scrub_reap.service
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
     systemd-pstore.service multipath-tools.service
+""".split()
+# What only suite_libvirt starts.
+DISABLED = """
+    libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service machines.target
+    virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket logrotate.timer
 """.split()
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c-intel"]
 NESTED_MODULES = ["virtio_pci", "virtio_scsi", "sd_mod", "sg", "crc32c_generic", "crct10dif_common"]
@@ -198,6 +204,8 @@ def build_image(root: Path, target: Path) -> None:
             path = units / unit
             path.unlink(missing_ok=True)
             path.symlink_to("/dev/null")
+        for link in [p for unit in DISABLED for p in units.glob(f"*.wants/{unit}")]:
+            link.unlink()
         wants = units / "multi-user.target.wants"
         wants.mkdir(exist_ok=True)
         (wants / "lab-agent.service").symlink_to("/etc/systemd/system/lab-agent.service")
