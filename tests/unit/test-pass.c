@@ -61,6 +61,29 @@ static void test_unlinked_while_attached(void) {
         fixture_done(&f);
 }
 
+/* libvirt has given the target's directory to its QEMU: the kernel refuses the question itself, and that is an answer. */
+static void test_directory_of_libvirt(void) {
+        EditOptions o = { .timeout = UINT64_MAX };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        Fixture f = {};
+        Lun *l = begin(&f);
+        Target *t = l->target;
+
+        fake_fail(FAKE_RMDIR, "vhost/" WWN "/tpgt_1", 1, -EACCES, FAKE_ALWAYS);
+        registry_mark_probe(&f.engine.registry, t);
+        fixture_run(&f);
+        g_assert_cmpint(t->endpoint, ==, ENDPOINT_ATTACHED);
+        g_assert_cmpint(edit_remove_lun(&f.engine, l, &o, &refusal), ==, REFUSED);
+        g_assert_cmpint(refusal.kind, ==, REFUSAL_IN_USE);
+        g_assert_true(l->wanted && l->linked);
+
+        fake_fail_none();
+        registry_mark_probe(&f.engine.registry, t);
+        fixture_run(&f);
+        g_assert_cmpint(t->endpoint, ==, ENDPOINT_IDLE);
+        fixture_done(&f);
+}
+
 /* The daemon was not there when the disk under a running LUN was replaced. */
 static void test_replaced_while_away(void) {
         Fixture f = {};
@@ -228,6 +251,7 @@ int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/pass/unlinked-while-attached", test_unlinked_while_attached);
+        g_test_add_func("/pass/directory-of-libvirt", test_directory_of_libvirt);
         g_test_add_func("/pass/replaced-while-away", test_replaced_while_away);
         g_test_add_func("/pass/gone-while-away", test_gone_while_away);
         g_test_add_func("/pass/gone-by-mistake", test_gone_by_mistake);
