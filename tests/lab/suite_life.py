@@ -365,11 +365,15 @@ class LifeTest(LabTest):
         self.assertIn(f" {device['reason'] or '-'} ", row + " ")
         return device["verdict"], device["reason"]
 
+    def wait_verdict(self, name: str, said: tuple[str, str]) -> None:
+        """udev may not be through with it yet."""
+        wait_until(f"{name}: {said}", lambda: self.assertEqual(self.verdict(name), said) or True)
+
     def test_verdicts(self) -> None:
         m = self.map(0)
-        self.assertEqual(self.verdict(m.paths[0]), ("path-member", f"path of multipath map {m.name}"))
-        self.assertEqual(self.verdict(m.dm), ("usable", ""))
-        self.assertEqual(self.verdict(scsi_disk(self.hosts[0], 7)), ("usable", ""))
+        self.wait_verdict(m.paths[0], ("path-member", f"path of multipath map {m.name}"))
+        self.wait_verdict(m.dm, ("usable", ""))
+        self.wait_verdict(scsi_disk(self.hosts[0], 7), ("usable", ""))
 
         mounted, part, swap, lvm, raid, ignored = disks = null_disks(6, 64)
         free = NullDisk()
@@ -397,10 +401,10 @@ class LifeTest(LabTest):
                     "vda": ("in-use", "mounted on /")}
         for name, said in expected.items():
             with self.subTest(name):
-                wait_until(f"{name}: {said}", lambda: self.assertEqual(self.verdict(name), said) or True, 10)
+                self.wait_verdict(name, said)
 
         volume = os.path.basename(os.path.realpath("/dev/mapper/vg--0-data"))
-        self.assertEqual(self.verdict(volume), ("usable", ""))
+        self.wait_verdict(volume, ("usable", ""))
 
         # What is said is what happens.
         target = self.api.create()
@@ -436,27 +440,27 @@ class LifeTest(LabTest):
         disk = DmDisk(under.device)
         self.addCleanup(disk.remove)
         dm = os.path.basename(os.path.realpath(disk.device))
-        self.assertEqual(self.verdict(dm), ("usable", ""))
-        self.assertEqual(self.verdict(under.kernel), ("held", f"held by {disk.name}"))
+        self.wait_verdict(dm, ("usable", ""))
+        self.wait_verdict(under.kernel, ("held", f"held by {disk.name}"))
         disk.suspend()
         run(f"udevadm trigger -c change /dev/{dm}")
-        wait_until("suspended", lambda: self.assertEqual(self.verdict(dm), ("not-ready", "suspended")) or True)
+        self.wait_verdict(dm, ("not-ready", "suspended"))
         disk.resume()
-        wait_until("resumed", lambda: self.assertEqual(self.verdict(dm), ("usable", "")) or True)
+        self.wait_verdict(dm, ("usable", ""))
 
         # Without a table, the kernel (5.15 and later) shows no disk at all; with one that is not live yet, an empty one.
         run(f"dmsetup create labempty --notable --uuid LAB-notable && dmsetup load labempty --table '0 65536 linear {NullDisk().device} 0'")
         self.addCleanup(run, "dmsetup remove labempty", check=False)
         place = Path("/sys/dev/block") / run("dmsetup info -c --noheadings --separator : -o major,minor labempty").stdout.strip()
         empty = os.path.basename(os.path.realpath(place))
-        wait_until("no table", lambda: self.assertEqual(self.verdict(empty), ("not-ready", "no table yet")) or True)
+        self.wait_verdict(empty, ("not-ready", "no table yet"))
         run("dmsetup resume labempty")
-        wait_until("its table", lambda: self.assertEqual(self.verdict(empty), ("usable", "")) or True)
+        self.wait_verdict(empty, ("usable", ""))
 
         # The kernel makes no event of a first size (block/genhd.c, set_capacity_and_notify()).
         run("modprobe zram num_devices=1 && echo 16M > /sys/block/zram0/disksize && udevadm trigger --settle /dev/zram0")
         self.addCleanup(run, "modprobe -r zram", check=False)
-        wait_until("zram", lambda: self.assertEqual(self.verdict("zram0"), ("unsuitable", "compressed memory")) or True)
+        self.wait_verdict("zram0", ("unsuitable", "compressed memory"))
 
         (DEBUG / "ptype").write_text("5")
         self.addCleanup((DEBUG / "ptype").write_text, "0")
