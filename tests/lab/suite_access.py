@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who may do what: nobody reads, root changes, a polkit rule gives out single actions."""
+import json
 import re
+import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from labdisks import dm_disks
 from labkit import (ACCESS_DENIED, BUS_NAME, LUN, MANAGER, ROOT, STORE, TARGET, Api, BusError, LabTest, Remote, as_user,
-                    options, run, service_pid, wait_until)
+                    options, run, service_kill, service_pid, service_restart, service_start, service_stop, wait_until)
 from minibus import split
 
 READING = {MANAGER: {"GetTarget", "ListTargets", "ListDevices", "Check"}, TARGET: {"GetQemuArguments", "GetLibvirtXml", "GetStatistics"},
            LUN: {"GetStatistics"}}
+OWNERS = Path("/run/vhscsid/owners.json")
 RULE = Path("/etc/polkit-1/rules.d/10-lab.rules")
 DUMMY = {"s": "/dev/null", "u": 0, "b": True, "a{sv}": {}, "o": "/x", "t": 0, "h": 0}
 
@@ -100,7 +103,7 @@ class AccessTest(LabTest):
     def nobody_process(self) -> str:
         if not hasattr(self, "sleeper"):
             import subprocess
-            self.sleeper = subprocess.Popen(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "sleep", "100"])
+            self.sleeper = subprocess.Popen(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "sleep", "infinity"])
             self.addCleanup(self.sleeper.wait)
             self.addCleanup(self.sleeper.kill)
         stat = Path(f"/proc/{self.sleeper.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -125,6 +128,42 @@ class AccessTest(LabTest):
                 return True
             as_user("nobody", leave)
         self.assertEqual(target.get("State"), "online")
+
+    def test_one_owner(self) -> None:
+        """Whatever becomes of the service, until the process has ended, which the unit has to be able to see of anybody's."""
+        disk, = dm_disks(1)
+        target = self.api.create()
+        target.add_lun(disk.device)
+        pid, started, _ = map(int, self.nobody_process().split(","))
+        target.acquire("a", name="vm-a", kind="lab", pid=pid)
+        who = rf"vm-a \(lab, pid {pid}\) has target {target.wwn}"
+        for step in (lambda: None, service_restart, lambda: (service_stop(), service_start()), lambda: (service_kill(), service_start())):
+            step()
+            with self.unchanged(), self.refused("InUse", saying=who):
+                target.acquire("b")
+            with self.unchanged(), self.refused("InUse", saying=who):
+                target.destroy()
+            self.assertEqual(self.api.manager.call("Check", "sa{sv}", target.wwn, {})[1][0][0], "held")
+            target.acquire("a")
+            self.assertEqual(target.get("Owners"), ["a"])
+
+        # Another process has that number by now.
+        service_stop()
+        stored = json.loads(OWNERS.read_text())
+        self.assertEqual([(o["pid"], o["started"]) for o in stored["owners"]], [(pid, started)])
+        stored["owners"][0]["started"] -= 1
+        OWNERS.write_text(json.dumps(stored))
+        service_start()
+        self.assertEqual(target.get("Owners"), [])
+
+        target.acquire("b", pid=pid)
+        self.sleeper.send_signal(signal.SIGKILL)
+        wait_until("its end is seen", lambda: target.get("Owners") == [])
+        target.acquire("c")
+        with self.refused("InUse", saying="c has target"):
+            target.release("b")
+        target.release("c")
+        self.assertEqual((target.get("Owners"), self.api.manager.call("Check", "sa{sv}", target.wwn, {})[0]), ([], True))
 
     def test_the_unit(self) -> None:
         out = run(["systemd-analyze", "security", "--no-pager", "vhscsid.service"]).stdout
