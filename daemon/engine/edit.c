@@ -473,6 +473,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
                 }
         }
 
+        l->with_target = false; /* asked for on its own: gone, even if its target stays */
         t->retry_at = 0;
         registry_mark_lun(&e->registry, l);
         return 0;
@@ -504,7 +505,7 @@ int edit_undo_destroy(Engine *e, Target *t) {
                         continue;
 
                 l->wanted = true;
-                l->force = l->with_target = false;
+                l->force = l->with_target = l->finished = false;
                 lun_set_error(l, NULL, NULL);
                 registry_mark_lun(&e->registry, l);
         }
@@ -517,8 +518,8 @@ int edit_undo_add_lun(Engine *e, Lun *l) {
         if (l->revived)
                 tombstone_restore(e, l->backstore->source);
 
-        /* No guest can have seen it. */
-        l->wanted = false;
+        /* No guest can have seen it, and it does not come back with its target either. */
+        l->wanted = l->with_target = false;
         l->force = true;
         lun_set_error(l, NULL, NULL);
         l->target->retry_at = 0;
@@ -545,11 +546,14 @@ int edit_finish_lun(Engine *e, Lun *l) {
         Target *t = l->target;
         int r;
 
+        l->finished = true;
+        if (!t->wanted && l->with_target && request_may_undo_destroy(t))
+                return 0;
+
         /* While the target goes as a whole, one save does for many. */
         if (!t->wanted)
                 registry_mark_unsaved(&e->registry, t);
         else {
-                l->finished = true;
                 r = store_save(e->store, t);
                 if (r < 0) {
                         l->finished = false;
@@ -560,6 +564,14 @@ int edit_finish_lun(Engine *e, Lun *l) {
 
         registry_remove_lun(&e->registry, l);
         return 0;
+}
+
+void edit_forget_finished(Engine *e, Target *t) {
+        for (size_t i = t->n_luns; i > 0; i--)
+                if (t->luns[i - 1]->finished) {
+                        registry_mark_unsaved(&e->registry, t);
+                        registry_remove_lun(&e->registry, t->luns[i - 1]);
+                }
 }
 
 int edit_finish_target(Engine *e, Target *t) {

@@ -60,8 +60,10 @@ int edit_undo_destroy(Engine *e, Target *t);
 int edit_undo_add_lun(Engine *e, Lun *l);
 int edit_undo_remove_lun(Engine *e, Lun *l);
 
-/* The kernel has nothing of it any more: the entry goes, from the store first. */
+/* The kernel has nothing of it any more: the entry goes, from the store first. That of a LUN which goes with its target is kept (Lun.finished) as
+ * long as the target may be brought back, and goes with it, or when it is forgotten. */
 int edit_finish_lun(Engine *e, Lun *l);
+void edit_forget_finished(Engine *e, Target *t);
 int edit_finish_target(Engine *e, Target *t);
 
 /* Looks up by any spelling of the WWN: NotFound, InvalidWwn or ConfigCorrupt as refusal. */

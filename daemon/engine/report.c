@@ -266,12 +266,10 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 registry_mark_lun(&e->registry, l);
 
         if (!l->wanted && !l->present && report->error >= 0) {
-                bool last = t->n_luns == 1 && !t->wanted;
-
                 if (edit_finish_lun(e, l) < 0) {
                         l->failures++;
                         l->retry_at = retry_at(e, l->failures);
-                } else if (last)
+                } else if (!t->wanted && target_count_unfinished(t) == 0)
                         /* A LUN that hung may be the last thing that kept the target. */
                         registry_mark_target(&e->registry, t);
         }

@@ -9,6 +9,8 @@
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         _cleanup_(refusal_done) Refusal refusal = {};
         Request *r = userdata;
+        Engine *e = r->engine;
+        Target *destroyed = r->kind == REQUEST_DESTROY_TARGET ? r->target : NULL;
 
         if (r->kind == REQUEST_ACQUIRE) {
                 acquire_time_out(r);
@@ -20,6 +22,10 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         else
                 (void) refuse(&refusal, REFUSAL_TIMED_OUT, "The kernel has not finished yet; the change is stored and goes on");
         request_fail(r, &refusal);
+
+        /* Nobody takes it back any more: what is down already need not be kept for that. */
+        if (destroyed)
+                registry_mark_target(&e->registry, destroyed);
         return 0;
 }
 
@@ -84,6 +90,16 @@ static void answer(Request *r) {
         r->target = NULL;
         list_unlink(&r->link);
         list_append(&r->engine->answered, &r->link);
+}
+
+bool request_may_undo_destroy(const Target *t) {
+        const Request *r;
+
+        LIST_FOREACH(&t->requests, r, const Request, link)
+                if (r->kind == REQUEST_DESTROY_TARGET)
+                        return true;
+
+        return false;
 }
 
 void request_succeed(Request *r) {

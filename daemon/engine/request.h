@@ -51,6 +51,9 @@ typedef struct Request {
 int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_message *reply, Target *t, uint64_t timeout_usec, Request **ret);
 Request *request_free(Request *r);                              /* answers with an error if nobody did; returns NULL */
 
+/* Somebody waits for Destroy: what the kernel refuses of it is taken back as a whole. */
+bool request_may_undo_destroy(const Target *t);
+
 /* The caller's answer; it goes out with request_flush(), after the signals. The request is done with afterwards. */
 void request_succeed(Request *r);
 void request_fail(Request *r, Refusal *failure);                /* takes what is in failure */

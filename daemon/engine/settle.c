@@ -48,7 +48,7 @@ static void settle_destroy(Engine *e, Target *t, Request *r) {
                 return;
 
         /* By force the LUNs go at once; the kernel keeps the portal group until the guest lets go of it. */
-        if (t->n_luns == 0 && t->force && t->error_code) {
+        if (target_count_unfinished(t) == 0 && t->force && t->error_code) {
                 request_succeed(r);
                 return;
         }
@@ -81,6 +81,10 @@ static void settle_add_lun(Engine *e, Target *t, Request *r) {
                         fail_with(r, REFUSAL_NOT_FOUND, "The LUN was removed meanwhile");
                 return;
         }
+
+        /* It went with its target, which may yet stay. */
+        if (l->finished)
+                return;
 
         /* Its LUNs were not begun then. */
         if (!r->undoing && !t->up && t->error_code && !t->worker) {
@@ -208,7 +212,12 @@ bool settle_target(Engine *e, Target *t) {
                 return adopt_undo(e, t) >= 0;
         }
 
-        if (t->foreign || t->wanted || t->present || t->n_luns > 0 || t->worker || t->dirty)
+        if (t->foreign || t->wanted)
+                return false;
+
+        if (!request_may_undo_destroy(t))
+                edit_forget_finished(e, t);
+        if (t->present || target_count_unfinished(t) > 0 || t->worker || t->dirty)
                 return false;
 
         settle_gone(t);

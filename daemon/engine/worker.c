@@ -229,6 +229,7 @@ static int fill_luns(Engine *e, Target *t, PassJob *job, Lun ***ret_taken) {
 
                         if (fill_lun(e, l, luns + n)) {
                                 luns[n].group = (unsigned) i;
+                                l->finished = false;
                                 taken[n++] = l;
                         }
                 }
@@ -386,7 +387,7 @@ int worker_start_pass(Engine *e, Target *t) {
 
         job.target = (TargetWant) { .wwn = t->wwn, .nexus = t->nexus, .wanted = t->wanted };
         /* It can go only with its last LUNs. */
-        job.look_at_target = t->wanted ? t->dirty || !t->up : job.n_luns == t->n_luns;
+        job.look_at_target = t->wanted ? t->dirty || !t->up : job.n_luns == target_count_unfinished(t);
         job.probe = t->probe;
         job.threads = LUN_THREADS;
         job.stall_usec = STALL_USEC;

@@ -109,6 +109,15 @@ void target_remove_lun(Target *t, Lun *l) {
         lun_free(l);
 }
 
+size_t target_count_unfinished(const Target *t) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < t->n_luns; i++)
+                n += !t->luns[i]->finished;
+
+        return n;
+}
+
 int target_lowest_free_number(const Target *t, uint32_t *ret) {
         size_t low = 0, high = t->n_luns;
 

@@ -15,7 +15,7 @@
  *
  *   disk N [SIZE]       appears, or appears again as a new instance        attach WWN, detach WWN   a guest comes, goes
  *   gone N              is removed                                         foreign WWN N            a target of somebody else's with disk N
- *   suspend N, resume N with I/O in flight: unlinking waits                fail CALL PATTERN ERRNO  the next such call fails (mkdir, write, …)
+ *   suspend N, resume N with I/O in flight: unlinking waits                fail CALL PATTERN ERRNO [TIMES] the next such call fails (mkdir, …)
  *   node 0, node 1      /dev/vhost-scsi goes, comes                        quit
  *   journal             the mutating calls so far, and forgets them */
 
@@ -221,12 +221,12 @@ static int foreign(const char *wwn, unsigned n) {
         return r < 0 ? r : cfs_symlink(c, store, link);
 }
 
-static int fail(const char *call, const char *pattern, int error) {
+static int fail(const char *call, const char *pattern, int error, unsigned times) {
         static const char *const names[] = { "mkdir", "rmdir", "symlink", "unlink", "write", "read", "list" };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 if (streq(call, names[i])) {
-                        fake_fail(1U << i, pattern, 1, -error, 1);
+                        fake_fail(1U << i, pattern, 1, -error, times);
                         return 0;
                 }
 
@@ -243,7 +243,7 @@ static int journal(void) {
 }
 
 static int obey(Uevents *u, char *line) {
-        char *save = NULL, *word[4] = {};
+        char *save = NULL, *word[5] = {};
         unsigned n, k = 0;
 
         for (char *w = strtok_r(line, " \n", &save); w && k < ELEMENTSOF(word); w = strtok_r(NULL, " \n", &save))
@@ -264,7 +264,7 @@ static int obey(Uevents *u, char *line) {
         if (streq(word[0], "set"))
                 return k == 3 ? fake_set_value(word[1], word[2]) : -EINVAL;
         if (streq(word[0], "fail"))
-                return k == 4 ? fail(word[1], word[2], atoi(word[3])) : -EINVAL;
+                return k >= 4 ? fail(word[1], word[2], atoi(word[3]), k > 4 ? (unsigned) atoi(word[4]) : 1) : -EINVAL;
 
         n = (unsigned) atoi(word[streq(word[0], "foreign") && k == 3 ? 2 : 1]);
         if (n >= DISKS_MAX)

@@ -497,6 +497,45 @@ class Calls(BusTest):
         self.assertEqual((self.host.stored(), list(self.objects())), (before, [target]))
         self.assertEqual(self.get(PATH, MANAGER, "State"), "running")
 
+    def lun_properties(self) -> dict:
+        return {path: o[LUN] for path, o in self.objects().items() if LUN in o}
+
+    def test_destroy_refused_half_way(self) -> None:
+        """All of it comes back, also what was down already; but not what was removed for itself meanwhile."""
+        target = self.create()
+        luns = [self.add_lun(target, f"wwid=3600{n}") for n in range(3)]
+        before, stored = self.lun_properties(), self.host.stored()
+        for step in (f"vhost/{WWN} 12 2", "*lun_1 12", "core/iblock_2 12"):
+            with self.subTest(step):
+                self.host.tell(f"fail rmdir {step}")
+                with self.refused("Kernel", saying="Cannot allocate memory"):
+                    self.call(target, TARGET, "Destroy", "a{sv}", {})
+                wait_until("the LUNs", lambda: self.lun_properties() == before)
+                self.assertEqual(self.host.stored(), stored)
+        self.host.tell("suspend 0")
+        serial = self.bus.send("Destroy", "a{sv}", {}, path=target, interface=TARGET, dest=NAME)
+        self.call(luns[1], LUN, "Remove", "a{sv}", {})
+        self.assertEqual(self.get(target, TARGET, "Luns"), [luns[0], luns[2]])
+        self.host.tell(f"fail rmdir vhost/{WWN} 12 2")
+        self.host.tell("resume 0")
+        with self.refused("Kernel"):
+            self.bus.wait(serial, 20)
+        del before[luns[1]]
+        wait_until("the LUNs", lambda: self.lun_properties() == before)
+
+    def test_destroy_that_hangs(self) -> None:
+        """Nobody waits for it any more: then what is down is free for others."""
+        target, other = self.create(), self.create("naa.5001405aabbccddf")
+        luns = [self.add_lun(target, f"wwid=3600{n}") for n in range(2)]
+        self.host.tell("suspend 0")
+        with self.refused("TimedOut"):
+            self.call(target, TARGET, "Destroy", "a{sv}", options(timeout=300000))
+        wait_until("the other LUN", lambda: luns[1] not in self.objects())
+        self.assertIn(luns[0], self.objects())
+        self.add_lun(other, "wwid=36001")
+        self.host.tell("resume 0")
+        wait_until("the rest", lambda: target not in self.objects())
+
     def test_absent_device_waits(self) -> None:
         target = self.create()
         lun = self.add_lun(target, "wwid=36009")

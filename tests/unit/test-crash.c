@@ -18,8 +18,7 @@
  *   test-crash -k --stride=1 -p /crash/kill/remove
  *
  * kill: everything of the daemon dies before a call; kill-pass: a pass or a survey does, alone; fail: a call fails with each errno that it can
- * give, the caller hears of it or need not, and the same order is obeyed the next time. A destroy that the kernel refuses half-way has taken
- * some LUNs with it, and says so: the rest is as it was. */
+ * give, the caller hears of it or need not, and the same order is obeyed the next time. */
 
 #define HEAD "{\"format\":\"vhscsid\",\"version\":1,\"targets\":["
 #define TAIL "]}"
@@ -215,7 +214,7 @@ typedef struct Life {
         unsigned n_refused;
         bool dead;
         bool again;             /* what is refused is tried again; else that was all, and the next start finds all as it was */
-        bool untouched, partly;
+        bool untouched;
         char *document;         /* what it wanted in the end; NULL: it is dead */
         char *what;             /* is wrong */
 } Life;
@@ -234,10 +233,9 @@ static Verdict give_again(Life *l, const Order *o) {
         }
 
         /* Apply says of each target what became of it. */
-        l->partly = o->kind == ORDER_DESTROY && !strstr(told, "StoreFailed");
         l->untouched = !l->again && !order_is_list(o);
         l->dead = !l->again;
-        v = l->partly ? VERDICT_RIGHT : check_document(now, documents[0], order_is_list(o) ? documents[1] : NULL, &what);
+        v = check_document(now, documents[0], order_is_list(o) ? documents[1] : NULL, &what);
         if (v == VERDICT_RIGHT && l->again && daemon_order(&l->daemon, o) != ANSWER_DONE) {
                 what = g_strdup_printf("the second time: %s", strempty(l->daemon.error));
                 v = VERDICT_WRONG;
@@ -281,7 +279,7 @@ static Verdict life_check(Life *l, const char *state_dir, const char *theirs) {
         Verdict v;
 
         v = check_recovery(&l->row->host, state_dir, theirs, &document, &l->what);
-        if (v == VERDICT_RIGHT && !(l->partly && l->dead))
+        if (v == VERDICT_RIGHT)
                 v = check_document(document, documents[0], l->untouched ? NULL : documents[1], &l->what);
         /* What could not be read at the start is left alone until the next one. */
         if (v == VERDICT_RIGHT && l->document && !l->row->starts && check_document(document, l->document, NULL, &l->what) != VERDICT_RIGHT)
