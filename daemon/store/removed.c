@@ -29,7 +29,8 @@ typedef struct Entry {
 
 struct RemovedList {
         int state_fd;
-        bool known;
+        bool bad;               /* a file that told nothing lies there */
+        bool unread;            /* the file could not be read: it is not written over, and tried again */
         Map *by_name;           /* name -> Entry */
         List entries;           /* Entry.link, the oldest first */
         Json *unknown;          /* what else the file says; may be NULL */
@@ -168,20 +169,25 @@ static int load(RemovedList *l) {
         size_t size;
         int r;
 
-        l->known = faccessat(l->state_fd, BAD, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-
         r = read_file_at(l->state_fd, FILE_NAME, FILE_MAX, &text, &size);
-        if (r == -ENOENT)
-                return 0;
-        if (r >= 0)
-                r = parse(l, text, size, &why);
-        if (r >= 0 || r == -ENOMEM)
+        l->unread = r < 0 && r != -ENOENT;
+        if (r < 0)
+                return l->unread ? r : 0;
+
+        r = parse(l, text, size, &why);
+        l->unread = r == -ENOMEM;
+        if (r != -EINVAL)
                 return r;
 
-        l->known = false;
-        log_error(FILE_NAME " cannot be used: %s. It is kept as " BAD, why ?: strerror(-r));
+        l->bad = true;
+        log_error(FILE_NAME " cannot be used: %s. It is kept as " BAD, why);
 
         return renameat(l->state_fd, FILE_NAME, l->state_fd, BAD) < 0 ? negative_errno() : 0;
+}
+
+/* What kept the file from being read may have passed. */
+static int ensure_read(RemovedList *l) {
+        return l->unread ? load(l) : 0;
 }
 
 int removed_new(const char *state_dir, RemovedList **ret) {
@@ -200,10 +206,14 @@ int removed_new(const char *state_dir, RemovedList **ret) {
         if (!l->by_name)
                 return -ENOMEM;
 
+        l->bad = faccessat(l->state_fd, BAD, F_OK, AT_SYMLINK_NOFOLLOW) >= 0 || errno != ENOENT;
         r = load(l);
-        if (r < 0)
+        if (r < 0 && (r == -ENOMEM || !l->unread))
                 return r;
-        if (!l->known)
+        if (l->unread)
+                log_error_errno(r, "Cannot read " FILE_NAME ", which is left as it is; until it can be read udev rules export nothing new, and "
+                                   "nothing that they wish for can be removed");
+        if (l->bad)
                 log_error("What was removed by hand is not known: udev rules export nothing new until " BAD
                           " is gone from the state directory");
 
@@ -226,8 +236,8 @@ RemovedList *removed_free(RemovedList *l) {
         return NULL;
 }
 
-bool removed_is_known(const RemovedList *l) {
-        return l->known;
+bool removed_is_known(RemovedList *l) {
+        return ensure_read(l) >= 0 && !l->bad;
 }
 
 bool removed_contains(const RemovedList *l, const char *name) {
@@ -237,9 +247,13 @@ bool removed_contains(const RemovedList *l, const char *name) {
 int removed_add(RemovedList *l, char *const *names) {
         size_t n = 0;
         Entry *e;
-        int r = 0;
+        int r;
 
-        for (; r >= 0 && names && *names; names++) {
+        if (!names || !*names)
+                return 0;
+
+        r = ensure_read(l);
+        for (; r >= 0 && *names; names++) {
                 if (removed_contains(l, *names))
                         continue;
 
@@ -263,10 +277,15 @@ int removed_add(RemovedList *l, char *const *names) {
 }
 
 int removed_forget(RemovedList *l, const char *name) {
-        Entry *e = map_get(l->by_name, name);
         List *next;
+        Entry *e;
         int r;
 
+        r = ensure_read(l);
+        if (r < 0)
+                return r;
+
+        e = map_get(l->by_name, name);
         if (!e)
                 return 0;
 

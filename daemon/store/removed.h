@@ -14,17 +14,18 @@
 
 typedef struct RemovedList RemovedList;
 
-/* Reads the file. One that cannot be used is renamed to removed.json.bad and said loudly; see removed_is_known(). */
+/* Reads the file. One that cannot be used is renamed to removed.json.bad, one that cannot be read now is left and tried again by whatever needs
+ * it; both are said loudly, see removed_is_known(). */
 int removed_new(const char *state_dir, RemovedList **ret);
 RemovedList *removed_free(RemovedList *l);                      /* returns NULL */
 DEFINE_CLEANUP(RemovedList *, removed_free);
 
-/* false while a removed.json.bad lies there: then nobody knows what was removed, and rules make nothing. */
-bool removed_is_known(const RemovedList *l);
+/* false while a removed.json.bad lies there, or the file cannot be read: then nobody knows what was removed, and rules make nothing. */
+bool removed_is_known(RemovedList *l);
 
 bool removed_contains(const RemovedList *l, const char *name);
 
-/* Durable when they return >= 0; on an error nothing is changed. 1: it was not there (was there) before; 0: nothing to
- * do. */
+/* Durable when they return >= 0; on an error nothing is changed: also if the file cannot be read, which is not written over then. 1: it was not
+ * there (was there) before; 0: nothing to do. */
 int removed_add(RemovedList *l, char *const *names);
 int removed_forget(RemovedList *l, const char *name);

@@ -542,42 +542,6 @@ static void test_removed_bad(void) {
         }
 }
 
-/* Names, order and keys of others survive; the oldest goes when there are too many. */
-static void test_removed_file(void) {
-        g_autofree char *dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL), *text = NULL;
-        g_autofree char *file = g_build_filename(dir, "removed.json", NULL);
-        char *const two[] = { (char *) "dm-uuid=b", (char *) "naa.5001405aaaaaaaaa", NULL };
-        _cleanup_(strv_freep) char **many = NULL;
-        RemovedList *l;
-
-        g_assert_true(g_file_set_contents(file,
-                                          "{\"theirs\":null,\"version\":1,\"removed\":[\"wwid=a\",\"wwid=a\"]}\n",
-                                          -1, NULL));
-        g_assert_cmpint(removed_new(dir, &l), ==, 0);
-        g_assert_true(removed_is_known(l));
-        g_assert_cmpint(removed_add(l, two), ==, 1);
-        g_assert_cmpint(removed_add(l, two), ==, 0);
-        g_assert_cmpint(removed_forget(l, "dm-uuid=b"), ==, 1);
-        g_assert_cmpint(removed_forget(l, "dm-uuid=b"), ==, 0);
-        removed_free(l);
-
-        g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-        g_assert_cmpstr(text, ==, "{\"removed\":[\"wwid=a\",\"naa.5001405aaaaaaaaa\"],\"theirs\":null,\"version\":1}\n");
-
-        many = calloc(REMOVED_MAX + 1, sizeof *many);
-        g_assert_nonnull(many);
-        for (unsigned i = 0; i < REMOVED_MAX; i++)
-                many[i] = g_strdup_printf("wwid=%u", i);
-        g_assert_cmpint(removed_new(dir, &l), ==, 0);
-        g_assert_cmpint(removed_add(l, many), ==, 1);
-        g_assert_false(removed_contains(l, "wwid=a"));
-        g_assert_true(removed_contains(l, "wwid=0"));
-        removed_free(l);
-
-        g_assert_cmpint(g_unlink(file), ==, 0);
-        g_assert_cmpint(g_rmdir(dir), ==, 0);
-}
-
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -592,7 +556,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/autoexport/removed", test_removed);
         g_test_add_func("/autoexport/destroyed", test_destroyed);
         g_test_add_func("/autoexport/removed-bad", test_removed_bad);
-        g_test_add_func("/autoexport/removed-file", test_removed_file);
 
         return g_test_run();
 }
