@@ -16,6 +16,7 @@
 #include "engine/lun-view.h"
 #include "engine/record.h"
 #include "engine/survey.h"
+#include "engine/undo.h"
 
 /* Something of ours is not as it is wanted and will not become so by itself. */
 static bool is_degraded(Engine *e) {
@@ -116,7 +117,7 @@ static int await_target(Engine *e, sd_bus_message *m, Target *t, uint64_t timeou
         if (r >= 0)
                 r = request_new(e, REQUEST_CREATE_TARGET, m, TAKE_PTR(reply), t, timeout, NULL);
         if (r < 0) {
-                (void) edit_undo_create(e, t);
+                undo_create(e, t);
                 return r;
         }
 
@@ -243,7 +244,7 @@ static int undo_target(Engine *e, sd_bus_message *m, Target *t, Refusal *refusal
         Request *request;
         int r;
 
-        (void) edit_undo_create(e, t);
+        undo_create(e, t);
         r = request_new(e, REQUEST_ADD_LUN, m, NULL, t, UINT64_MAX, &request);
         if (r < 0)
                 return r;
@@ -283,7 +284,7 @@ static int export_to_new(Engine *e, sd_bus_message *m, const char *device, LunOp
         if (r == REFUSED)
                 return undo_target(e, m, t, &refusal);
         if (r < 0) {
-                (void) edit_undo_create(e, t);
+                undo_create(e, t);
                 return r;
         }
 

@@ -11,6 +11,7 @@
 #include "bus/text.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/owners.h"
+#include "engine/undo.h"
 
 /* userdata is what find() found: the Target. The engine is what the vtable was added with. */
 static Engine *engine_of(sd_bus *bus) {
@@ -142,7 +143,10 @@ int bus_target_await_lun(Engine *e, sd_bus_message *m, Target *t, uint32_t numbe
         if (r >= 0)
                 r = request_new(e, REQUEST_ADD_LUN, m, reply, t, timeout, &request);
         if (r < 0) {
-                (void) (made_target ? edit_undo_create(e, t) : edit_undo_add_lun(e, target_lun(t, number)));
+                if (made_target)
+                        undo_create(e, t);
+                else
+                        (void) undo_add_lun(e, target_lun(t, number));
                 return r;
         }
 

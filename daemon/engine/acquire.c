@@ -4,6 +4,7 @@
 #include "engine/acquire.h"
 #include "engine/owners.h"
 #include "engine/ready.h"
+#include "engine/undo.h"
 #include "kernel/process.h"
 
 #define PROBLEMS_TOLD 3U        /* in the text of an error */
@@ -105,7 +106,7 @@ static void fail(Request *r, Refusal *refusal) {
         Target *t = registry_target(&r->engine->registry, r->owner->wwn);
 
         if (r->made_target && t && t->n_luns == 0)
-                (void) edit_undo_create(r->engine, t);
+                undo_create(r->engine, t);
         request_fail(r, refusal);
 }
 

@@ -181,22 +181,12 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
                 return r;
 
         if (t->wanted || (o->force && !t->force)) {
-                t->force = t->force || o->force;
-                t->wanted = false;
-                /* The second of two calls finds none that is wanted, and leaves what the first noted. */
-                for (size_t i = 0; i < t->n_luns; i++) {
-                        t->luns[i]->with_target = t->luns[i]->with_target || t->luns[i]->wanted;
-                        t->luns[i]->wanted = false;
-                }
-
+                target_let_go(t, o->force);
                 r = record_store(e, t, refusal, "destroy %s", t->wwn);
                 if (r < 0) {
-                        t->wanted = wanted;
+                        if (wanted)
+                                target_let_stay(t);
                         t->force = force;
-                        for (size_t i = 0; wanted && i < t->n_luns; i++) {
-                                t->luns[i]->wanted = t->luns[i]->with_target;
-                                t->luns[i]->with_target = false;
-                        }
                         return r;
                 }
         }
@@ -479,69 +469,6 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         return 0;
 }
 
-int edit_undo_create(Engine *e, Target *t) {
-        if (t->revived)
-                tombstone_restore(e, t->wwn);
-        t->wanted = false;
-        t->force = true;
-        for (size_t i = 0; i < t->n_luns; i++) {
-                t->luns[i]->wanted = false;
-                t->luns[i]->force = true;
-                registry_mark_lun(&e->registry, t->luns[i]);
-        }
-        t->retry_at = 0;
-        registry_mark_target(&e->registry, t);
-        return record_anyway(e, t, "taken back: create %s", t->wwn);
-}
-
-int edit_undo_destroy(Engine *e, Target *t) {
-        t->wanted = true;
-        t->force = false;
-        target_set_error(t, NULL, NULL);
-        for (size_t i = 0; i < t->n_luns; i++) {
-                Lun *l = t->luns[i];
-
-                if (!l->with_target)
-                        continue;
-
-                l->wanted = true;
-                l->force = l->with_target = l->finished = false;
-                lun_set_error(l, NULL, NULL);
-                registry_mark_lun(&e->registry, l);
-        }
-        t->retry_at = 0;
-        registry_mark_target(&e->registry, t);
-        return record_anyway(e, t, "taken back: destroy %s", t->wwn);
-}
-
-int edit_undo_add_lun(Engine *e, Lun *l) {
-        if (l->revived)
-                tombstone_restore(e, l->backstore->source);
-
-        /* No guest can have seen it, and it does not come back with its target either. */
-        l->wanted = l->with_target = false;
-        l->force = true;
-        lun_set_error(l, NULL, NULL);
-        l->target->retry_at = 0;
-        registry_mark_lun(&e->registry, l);
-        return record_anyway(e, l->target, "taken back: add-lun %s as LUN %" PRIu32, l->target->wwn, l->number);
-}
-
-int edit_undo_remove_lun(Engine *e, Lun *l) {
-        /* Its target was destroyed meanwhile. If that is taken back as well, so is this. */
-        if (!l->target->wanted) {
-                l->with_target = true;
-                return 0;
-        }
-
-        l->wanted = true;
-        l->force = false;
-        lun_set_error(l, NULL, NULL);
-        l->target->retry_at = 0;
-        registry_mark_lun(&e->registry, l);
-        return record_anyway(e, l->target, "taken back: remove-lun %s %" PRIu32, l->target->wwn, l->number);
-}
-
 int edit_finish_lun(Engine *e, Lun *l) {
         Target *t = l->target;
         int r;
@@ -582,6 +509,5 @@ int edit_finish_target(Engine *e, Target *t) {
                 return log_warning_errno(r, "Cannot remove the file of target %s, which stays for now", t->wwn);
 
         e->registry.generation++;
-        registry_remove_target(&e->registry, t);
         return 0;
 }

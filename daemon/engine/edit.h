@@ -54,16 +54,11 @@ int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal);
 /* Stores what was changed with EditOptions.later, as record_begin() has told. If it is refused, the caller takes that back in the registry. */
 int edit_store(Engine *e, Target *t, Refusal *refusal);
 
-/* Taking back what failed in the kernel. Best effort in the store: what cannot be stored stays wanted (or unwanted) in memory as well. */
-int edit_undo_create(Engine *e, Target *t);
-int edit_undo_destroy(Engine *e, Target *t);
-int edit_undo_add_lun(Engine *e, Lun *l);
-int edit_undo_remove_lun(Engine *e, Lun *l);
-
 /* The kernel has nothing of it any more: the entry goes, from the store first. That of a LUN which goes with its target is kept (Lun.finished) as
  * long as the target may be brought back, and goes with it, or when it is forgotten. */
 int edit_finish_lun(Engine *e, Lun *l);
 void edit_forget_finished(Engine *e, Target *t);
+/* Of the store only: it is for the caller to remove it from the registry. */
 int edit_finish_target(Engine *e, Target *t);
 
 /* Looks up by any spelling of the WWN: NotFound, InvalidWwn or ConfigCorrupt as refusal. */

@@ -136,7 +136,7 @@ int record_store(Engine *e, Target *t, Refusal *refusal, const char *format, ...
         return 0;
 }
 
-int record_anyway(Engine *e, Target *t, const char *format, ...) {
+int record_undo(Engine *e, Target *t, const char *format, ...) {
         va_list ap;
         int r;
 
@@ -145,11 +145,11 @@ int record_anyway(Engine *e, Target *t, const char *format, ...) {
         va_end(ap);
         r = record_save(e, t);
         record_end(e);
+        if (r < 0)
+                return log_error_errno(r, "Cannot store what is taken back of target %s", t->wwn);
 
+        list_unlink(&t->save_link);
         e->registry.generation++;
         e->registry.publish_self = true;
-        if (r < 0)
-                return log_error_errno(r, "Cannot store target %s", t->wwn);
-
         return 0;
 }

@@ -23,6 +23,5 @@ int record_remove(Engine *e, const char *wwn);
 /* A change that is complete, unless somebody has begun a larger one. The generation is counted. 0, or REFUSED or -ENOMEM: the caller takes it
  * back in the registry. */
 int record_store(Engine *e, Target *t, Refusal *refusal, const char *format, ...) _printf_(4, 5);
-/* The same for what is taken back, which must work without the store as well: what is in memory is what the passes follow, and it is said
- * loudly. */
-int record_anyway(Engine *e, Target *t, const char *format, ...) _printf_(3, 4);
+/* The same for what is taken back. 0, or what the store said. */
+int record_undo(Engine *e, Target *t, const char *format, ...) _printf_(3, 4);

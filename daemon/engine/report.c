@@ -81,8 +81,10 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
                 t->retry_at = retry_at(e, t->failures);
         } else {
                 target_set_error(t, NULL, NULL);
-                t->failures = 0;
                 t->retry_at = 0;
+                /* Of one that is gone from the kernel they are the store's. */
+                if (t->wanted || t->present)
+                        t->failures = 0;
         }
 }
 
@@ -198,12 +200,31 @@ static void say_linked(const Lun *l) {
                 log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, l->backstore->source, l->linked ? "up" : "down");
 }
 
+static void set_unstored_lun(Lun *l, int error) {
+        char text[256];
+
+        snprintf(text, sizeof text, "The LUN is down, which cannot be stored: %s", strerror(-error));
+        lun_set_error(l, refusal_short_name(REFUSAL_STORE_FAILED), text);
+}
+
+void report_unstored(Engine *e, Target *t, int error) {
+        char text[256];
+
+        snprintf(text, sizeof text, "The target is gone from the kernel, which cannot be stored: %s", strerror(-error));
+        target_set_error(t, refusal_short_name(REFUSAL_STORE_FAILED), text);
+        t->failures++;
+        t->retry_at = retry_at(e, t->failures);
+        registry_mark_publish_target(&e->registry, t);
+}
+
 static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         Backstore *b = l->backstore;
         Target *t = l->target;
         const Device *d;
+        unsigned failures = l->failures;
         bool gone, doubtful, was_linked = l->linked, instance = b->devnum != report->devnum || b->diskseq != report->diskseq;
         Lun *other;
+        int r;
 
         if (report->unseen) {
                 /* It is as it was, as far as we know. The next pass looks again, for what may be there. */
@@ -266,8 +287,10 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 registry_mark_lun(&e->registry, l);
 
         if (!l->wanted && !l->present && report->error >= 0) {
-                if (edit_finish_lun(e, l) < 0) {
-                        l->failures++;
+                r = edit_finish_lun(e, l);
+                if (r < 0) {
+                        set_unstored_lun(l, r);
+                        l->failures = failures + 1;
                         l->retry_at = retry_at(e, l->failures);
                 } else if (!t->wanted && target_count_unfinished(t) == 0)
                         /* A LUN that hung may be the last thing that kept the target. */

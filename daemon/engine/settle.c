@@ -4,7 +4,9 @@
 #include "engine/adopt.h"
 #include "engine/edit.h"
 #include "engine/queue.h"
+#include "engine/report.h"
 #include "engine/settle.h"
+#include "engine/undo.h"
 #include "engine/worker.h"
 
 /* The pass that the caller's change asked for has not reported yet. */
@@ -25,15 +27,45 @@ static void begin_undo(Request *r, const char *code, const char *text) {
         r->undoing = true;
 }
 
+/* It cannot be stored that it is taken back: then it is not, and that is the answer. */
+static void fail_undo(Request *r, int error) {
+        _cleanup_(refusal_done) Refusal failure = {};
+
+        (void) refuse(&failure, REFUSAL_STORE_FAILED, "%s. That could not be taken back: %s", strempty(r->failure.text), strerror(-error));
+        request_fail(r, &failure);
+}
+
+/* Several may wait for it, and all hear the same. */
+static void take_back_destroy(Engine *e, Target *t, Request *r, const char *code, const char *text) {
+        Request *other;
+        int k;
+
+        LIST_FOREACH(&t->requests, other, Request, link)
+                if (other->kind == REQUEST_DESTROY_TARGET && !other->undoing)
+                        begin_undo(other, code, text);
+
+        k = undo_destroy(e, t);
+        if (k < 0)
+                fail_undo(r, k);
+}
+
+/* Answered when the target is gone, or when even that fails. */
+static void settle_undone_create(const Target *t, Request *r) {
+        if (!t->wanted && !t->dirty && !t->worker && t->error_code)
+                fail_with(r, REFUSAL_KERNEL, NULL);
+}
+
 static void settle_create(Engine *e, Target *t, Request *r) {
-        if (r->undoing)
-                return;         /* answered when the target is gone */
+        if (r->undoing) {
+                settle_undone_create(t, r);
+                return;
+        }
 
         if (t->up)
                 request_succeed(r);
         else if (t->error_code && !t->dirty && !t->worker) {
                 begin_undo(r, t->error_code, t->error_text);
-                (void) edit_undo_create(e, t);
+                undo_create(e, t);
         }
 }
 
@@ -57,16 +89,22 @@ static void settle_destroy(Engine *e, Target *t, Request *r) {
                 const Lun *l = t->luns[i];
 
                 if (!lun_is_pending(l) && l->error_code) {
-                        begin_undo(r, l->error_code, l->error_text);
-                        (void) edit_undo_destroy(e, t);
+                        take_back_destroy(e, t, r, l->error_code, l->error_text);
                         return;
                 }
         }
 
-        if (t->error_code) {
-                begin_undo(r, t->error_code, t->error_text);
-                (void) edit_undo_destroy(e, t);
-        }
+        if (t->error_code)
+                take_back_destroy(e, t, r, t->error_code, t->error_text);
+}
+
+static void take_back_add_lun(Engine *e, Lun *l, Request *r, const char *code, const char *text) {
+        int k;
+
+        begin_undo(r, code, text);
+        k = undo_add_lun(e, l);
+        if (k < 0)
+                fail_undo(r, k);
 }
 
 static void settle_add_lun(Engine *e, Target *t, Request *r) {
@@ -76,7 +114,9 @@ static void settle_add_lun(Engine *e, Target *t, Request *r) {
                 /* Undone, or removed by another call meanwhile. A target that was made for it goes as well, and answers when it is gone. */
                 if (r->made_target && r->undoing) {
                         if (t->wanted)
-                                (void) edit_undo_create(e, t);
+                                undo_create(e, t);
+                        else
+                                settle_undone_create(t, r);
                 } else
                         fail_with(r, REFUSAL_NOT_FOUND, "The LUN was removed meanwhile");
                 return;
@@ -88,8 +128,7 @@ static void settle_add_lun(Engine *e, Target *t, Request *r) {
 
         /* Its LUNs were not begun then. */
         if (!r->undoing && !t->up && t->error_code && !t->worker) {
-                begin_undo(r, t->error_code, t->error_text);
-                (void) edit_undo_add_lun(e, l);
+                take_back_add_lun(e, l, r, t->error_code, t->error_text);
                 return;
         }
 
@@ -103,10 +142,9 @@ static void settle_add_lun(Engine *e, Target *t, Request *r) {
                 return;
         }
 
-        if (l->error_code) {
-                begin_undo(r, l->error_code, l->error_text);
-                (void) edit_undo_add_lun(e, l);
-        } else if (t->up)
+        if (l->error_code)
+                take_back_add_lun(e, l, r, l->error_code, l->error_text);
+        else if (t->up)
                 request_succeed(r);
 }
 
@@ -139,6 +177,7 @@ static bool settle_adopt(Target *t, Request *r) {
 
 static void settle_remove_lun(Engine *e, Target *t, Request *r) {
         Lun *l = target_lun(t, r->lun);
+        int k;
 
         if (!l) {
                 request_succeed(r);
@@ -152,7 +191,9 @@ static void settle_remove_lun(Engine *e, Target *t, Request *r) {
                 fail_with(r, REFUSAL_KERNEL, NULL);
         else if (l->error_code) {
                 begin_undo(r, l->error_code, l->error_text);
-                (void) edit_undo_remove_lun(e, l);
+                k = undo_remove_lun(e, l);
+                if (k < 0)
+                        fail_undo(r, k);
         }
 }
 
@@ -171,9 +212,22 @@ static void settle_gone(Target *t) {
                         fail_with(r, REFUSAL_NOT_FOUND, "The target was removed meanwhile");
 }
 
+/* The kernel has nothing of the target any more, and its file is still there. */
+static void settle_unstored(Engine *e, Target *t, int error) {
+        Request *r;
+
+        report_unstored(e, t, error);
+        LIST_FOREACH(&t->requests, r, Request, link)
+                if (r->kind == REQUEST_DESTROY_TARGET && !r->undoing)
+                        take_back_destroy(e, t, r, t->error_code, t->error_text);
+                else if (r->kind != REQUEST_DESTROY_TARGET && r->undoing)
+                        fail_with(r, REFUSAL_STORE_FAILED, NULL);
+}
+
 bool settle_target(Engine *e, Target *t) {
         bool undo = false;
         Request *r;
+        int k;
 
         LIST_FOREACH(&t->requests, r, Request, link)
                 switch (r->kind) {
@@ -220,9 +274,16 @@ bool settle_target(Engine *e, Target *t) {
         if (t->present || target_count_unfinished(t) > 0 || t->worker || t->dirty)
                 return false;
 
+        k = edit_finish_target(e, t);
+        if (k < 0) {
+                settle_unstored(e, t, k);
+                return false;
+        }
+
         settle_gone(t);
         worker_forget_target(e, t);
-        return edit_finish_target(e, t) >= 0;
+        registry_remove_target(&e->registry, t);
+        return true;
 }
 
 /* What the kernel refused stays wanted, as the document says, and is tried again. */

@@ -109,6 +109,26 @@ void target_remove_lun(Target *t, Lun *l) {
         lun_free(l);
 }
 
+void target_let_go(Target *t, bool force) {
+        t->wanted = false;
+        t->force = t->force || force;
+        /* The second time there is none that is wanted, and what was noted the first time stays. */
+        for (size_t i = 0; i < t->n_luns; i++) {
+                t->luns[i]->with_target = t->luns[i]->with_target || t->luns[i]->wanted;
+                t->luns[i]->wanted = false;
+        }
+}
+
+void target_let_stay(Target *t) {
+        t->wanted = true;
+        t->force = false;
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (t->luns[i]->with_target) {
+                        t->luns[i]->wanted = true;
+                        t->luns[i]->force = t->luns[i]->with_target = t->luns[i]->finished = false;
+                }
+}
+
 size_t target_count_unfinished(const Target *t) {
         size_t n = 0;
 

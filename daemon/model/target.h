@@ -93,7 +93,10 @@ DEFINE_CLEANUP(Target *, target_free);
 Lun *target_lun(const Target *t, uint32_t number);              /* or NULL */
 int target_add_lun(Target *t, Lun *l);                          /* takes it over; -EEXIST, -ENOMEM: not taken */
 void target_remove_lun(Target *t, Lun *l);                      /* frees it */
-size_t target_count_unfinished(const Target *t);               /* LUNs that the kernel may still have */
+/* Not wanted any more, nor are its LUNs; and wanted again, with those that went with it. */
+void target_let_go(Target *t, bool force);
+void target_let_stay(Target *t);
+size_t target_count_unfinished(const Target *t);                /* LUNs that the kernel may still have */
 int target_lowest_free_number(const Target *t, uint32_t *ret);  /* -ENOSPC */
 
 TargetState target_state(const Target *t);

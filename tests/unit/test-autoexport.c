@@ -7,6 +7,7 @@
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
+#include "engine/undo.h"
 #include "kernel/mounts.h"
 #include "model/wish.h"
 
@@ -463,7 +464,7 @@ static void test_removed(void) {
         l = target_lun(target(&f, WWN_A), number);
         g_assert_cmpint(l->origin, ==, LUN_MANUAL);
         g_assert_false(removed_contains(f.engine.removed, "wwid=36001"));
-        g_assert_cmpint(edit_undo_add_lun(&f.engine, l), ==, 0);
+        g_assert_cmpint(undo_add_lun(&f.engine, l), ==, 0);
         fixture_run(&f);
         g_assert_null(target_lun(target(&f, WWN_A), number));
         assert_gone(&f, 3);

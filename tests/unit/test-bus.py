@@ -536,6 +536,30 @@ class Calls(BusTest):
         self.host.tell("resume 0")
         wait_until("the rest", lambda: target not in self.objects())
 
+    def test_removal_cannot_be_stored(self) -> None:
+        """What the kernel did is stored neither as done nor as taken back: it stays as it was stored, and goes on when it can be."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        new, file = (self.host.dir / "state/targets" / name for name in (f".{WWN}.json.new", f"{WWN}.json"))
+        for call in ((lun, LUN, "Remove"), (target, TARGET, "RemoveLun", 0)):
+            with self.subTest(call[2]):
+                self.host.tell("suspend 0")
+                serial = self.bus.send(call[2], "ua{sv}" if call[3:] else "a{sv}", *call[3:], {}, path=call[0], interface=call[1], dest=NAME)
+                wait_until("the removal", lambda: self.get(lun, LUN, "State") == "draining")
+                stored = file.read_bytes()
+                new.mkdir()
+                self.host.tell("resume 0")
+                with self.refused("StoreFailed", saying="could not be taken back"):
+                    self.bus.wait(serial, 20)
+                properties = self.get_all(lun, LUN)
+                self.assertEqual((properties["State"], properties["LastError"][0]), ("draining", "StoreFailed"))
+                self.assertEqual(file.read_bytes(), stored)
+                self.assertIs(json.loads(stored)["luns"][0]["wanted"], False)
+                new.rmdir()
+                wait_until("the end", lambda: lun not in self.objects())
+                self.assertEqual(json.loads(file.read_bytes())["luns"], [])
+                self.assertEqual(self.add_lun(target, "wwid=36000"), lun)
+
     def test_absent_device_waits(self) -> None:
         target = self.create()
         lun = self.add_lun(target, "wwid=36009")

@@ -8,6 +8,7 @@
 #include "engine-fixture.h"
 #include "engine/edit.h"
 #include "engine/hotplug.h"
+#include "engine/undo.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.5001405bbbbbbbbb"
@@ -522,7 +523,11 @@ static void test_destroy_twice(void) {
 
         fail_fsync = false;
         g_assert_cmpint(edit_destroy_target(w.e, w.a, &force, &q), ==, 0);
-        g_assert_cmpint(edit_undo_destroy(w.e, w.a), ==, 0);
+        fail_fsync = true;
+        g_assert_cmpint(undo_destroy(w.e, w.a), ==, -EIO);
+        g_assert_true(!w.a->wanted && w.a->force && !target_lun(w.a, 0)->wanted);
+        fail_fsync = false;
+        g_assert_cmpint(undo_destroy(w.e, w.a), ==, 0);
         g_assert_true(w.a->wanted && !w.a->force);
         g_assert_true(target_lun(w.a, 0)->wanted && !target_lun(w.a, 0)->force);
         g_assert_false(target_lun(w.a, 2)->wanted);
@@ -540,9 +545,9 @@ static void test_undo_remove_in_destroyed(void) {
         l = target_lun(w.a, 0);
         g_assert_cmpint(edit_remove_lun(w.e, l, &o, &q), ==, 0);
         g_assert_cmpint(edit_destroy_target(w.e, w.a, &o, &q), ==, 0);
-        g_assert_cmpint(edit_undo_remove_lun(w.e, l), ==, 0);
+        g_assert_cmpint(undo_remove_lun(w.e, l), ==, 0);
         g_assert_false(l->wanted);
-        g_assert_cmpint(edit_undo_destroy(w.e, w.a), ==, 0);
+        g_assert_cmpint(undo_destroy(w.e, w.a), ==, 0);
         g_assert_true(w.a->wanted && l->wanted);
         world_done(&w);
 }

@@ -7,6 +7,7 @@
 #include "engine/dump.h"
 #include "engine/edit.h"
 #include "engine/record.h"
+#include "engine/undo.h"
 #include "store/document-json.h"
 
 /* The whole engine's history: what it says of a generation is what ExportConfig() said then, and the way back leads there. */
@@ -354,7 +355,7 @@ static void test_taken_back(void) {
         begin(&f);
         t = fixture_create(&f, A);
         fixture_run(&f);
-        g_assert_cmpint(edit_undo_add_lun(&f.engine, fixture_add_lun(&f, t, "wwid=36001")), ==, 0);
+        g_assert_cmpint(undo_add_lun(&f.engine, fixture_add_lun(&f, t, "wwid=36001")), ==, 0);
         g_assert_cmpstr(newest_reason(&f), ==, "taken back: add-lun " A " as LUN 0");
         g_assert_cmpuint(count_entries(&f), ==, 3);
         fixture_run(&f);
