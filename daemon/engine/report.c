@@ -95,24 +95,38 @@ static void apply_probe(Engine *e, Target *t, const PassReport *report) {
                 registry_mark_target(&e->registry, t);
 }
 
+/* The target whose LUNs are all that stand on it, or NULL. */
+static const Target *only_target(const Backstore *b) {
+        const Target *t = NULL;
+        const Lun *l;
+
+        LIST_FOREACH(&b->luns, l, const Lun, backstore_link) {
+                if (t && t != l->target)
+                        return NULL;
+                t = l->target;
+        }
+
+        return t;
+}
+
 /* The backstore stands elsewhere from now on, and every LUN on it looks there. */
 static void set_hba(Engine *e, Backstore *b, uint32_t hba, bool fresh) {
+        const Target *only = only_target(b);
         Lun *l;
-        int r;
 
         b->hba = hba;
         b->hba_fresh = fresh;
         b->present = true;
 
-        /* The number may be one that another target's file still claims. */
-        hotplug_save_others(e, NULL);
+        /* The number may be one that another target's file still claims. What a single file has to say is said once, before the next pass. */
+        hotplug_save_others(e, only);
         LIST_FOREACH(&b->luns, l, Lun, backstore_link) {
-                r = store_save(e->store, l->target);
-                if (r < 0)
-                        log_warning_errno(r, "Cannot store target %s", l->target->wwn);
+                registry_mark_unsaved(&e->registry, l->target);
                 l->present = true;
                 registry_mark_lun(&e->registry, l);
         }
+        if (!only)
+                hotplug_save_others(e, NULL);
         e->registry.generation++;
         e->registry.publish_self = true;
 }

@@ -375,6 +375,33 @@ static void test_find(void) {
         end();
 }
 
+/* Somebody has all the HBAs that were reserved: other numbers, stored once, and at once where two files must agree. */
+static void test_hbas_taken(void) {
+        LunOptions o = { .common.timeout = UINT64_MAX, .shareable = true };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        const unsigned n_luns = 24;
+        uint32_t number;
+
+        begin(2, 0);
+        for (unsigned i = 0; i < n_luns; i++) {
+                g_autofree char *hba = g_strdup_printf("core/iblock_%u", i), *source = g_strdup_printf("wwid=3600%u", i);
+
+                g_assert_cmpint(cfs_mkdir(fixture.engine.cfs, hba), ==, 0);
+                fixture_add_device(&fixture, i, i + 1);
+                (void) fixture_add_lun(&fixture, target(0), source);
+        }
+        g_assert_cmpint(edit_add_lun(&fixture.engine, target(1), "wwid=36000", &o, &number, &refusal), ==, 0);
+        (void) writes();
+        fixture_run(&fixture);
+        for (unsigned i = 0; i < n_luns; i++)
+                g_assert_true(target(0)->luns[i]->linked && target(0)->luns[i]->backstore->hba >= n_luns);
+        g_assert_cmpuint(writes(), <=, 6);
+
+        fixture_restart(&fixture);
+        g_assert_null(fixture.engine.registry.bad);
+        end();
+}
+
 int main(int argc, char *argv[]) {
         /* The store syncs each file. */
         if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
@@ -391,6 +418,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/scale/destroy", test_destroy);
         g_test_add_func("/scale/let-go", test_let_go);
         g_test_add_func("/scale/restore", test_restore);
+        g_test_add_func("/scale/hbas-taken", test_hbas_taken);
         g_test_add_func("/scale/idle", test_idle);
         return g_test_run();
 }
