@@ -74,19 +74,19 @@ static int save(const Owners *all) {
         return owner_file_save(all->dir_fd, owners, n);
 }
 
-/* Takes it out, in the file first. */
-static int drop(Holding *h) {
+/* Takes it out, in the file first; if it has ended, also of a file that cannot be written: whoever reads that sees that it has ended. */
+static int drop(Holding *h, bool ended) {
         Owners *all = h->all;
         int r;
 
         map_remove(all->holdings, h->owner->wwn);
         r = save(all);
-        if (r < 0 && map_put(all->holdings, h->owner->wwn, h) >= 0)
+        if (r < 0 && !ended && map_put(all->holdings, h->owner->wwn, h) >= 0)
                 return r;
 
         tell(all->engine, h->owner->wwn);
         holding_free(h);
-        return 0;
+        return r;
 }
 
 static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -98,9 +98,9 @@ static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userd
                 log_info("Target %s is free: %s has ended", h->owner->wwn, who);
 
         h->end = sd_event_source_disable_unref(h->end);
-        r = drop(h);
+        r = drop(h, true);
         if (r < 0)
-                log_warning_errno(r, "Cannot store that an owner has ended, it stays until it is released");
+                log_warning_errno(r, "Cannot store that an owner has ended");
 
         return 0;
 }
@@ -288,5 +288,5 @@ int owners_take(Engine *e, const Owner *o, int pidfd) {
 int owners_release(Engine *e, const char *wwn) {
         Holding *h = holding_of(e, wwn);
 
-        return h ? drop(h) : 0;
+        return h ? drop(h, false) : 0;
 }
