@@ -2,7 +2,7 @@
 """lab: a throw-away machine with a stock Debian kernel, in which vhscsid is installed, shown and tested.
 
     lab demo                from a multipath LUN of the host to the data in a guest
-    lab check               everything: unit tests, then all suites; ends with one line of counts
+    lab check               everything: unit tests, then all suites but libvirt and hook; ends with one line of counts
     lab suite [NAME...]     all suites, or these
     lab test SUITE.TEST     one test
     lab shell               a root shell in a machine with vhscsid installed (nested-guest, vhscsictl, …)
@@ -85,11 +85,17 @@ def totals(passed: int, failed: int) -> int:
     return 1 if failed or not passed else 0
 
 
+# In suite libvirt the emulated machine has hung twice in a few runs: a soft lockup in its kernel's scheduler, cause not found. Suite hook has real
+# deadlines, which a machine that is busy with other things misses.
+BY_NAME = ("hook", "libvirt")
+
+
 def check() -> int:
     vm.ensure_booted(image.ensure_image())
     passed, failed = unit_tests()
+    say(f"    not among them: {', '.join(BY_NAME)} (`lab suite NAME`)")
     # The longest are in front, lest one lane is left with them in the end.
-    p, f = suite(machine.host_suites() + machine.suites())
+    p, f = suite(machine.host_suites() + [name for name in machine.suites() if name not in BY_NAME])
     return totals(passed + p, failed + f)
 
 
