@@ -421,6 +421,22 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
         return 0;
 }
 
+int client_change(Client *c, sd_bus_message *m, uint64_t options) {
+        int r;
+
+        r = client_append_options(c, m, options, NULL);
+        if (r < 0)
+                return r;
+        r = client_call(c, m, CALL_CHANGE, NULL);
+        if (r != 0)
+                return r;
+
+        if (c->arguments->given & OPTION_DRY_RUN)
+                client_note("Dry run: nothing was changed.");
+
+        return 0;
+}
+
 int client_call_manager(Client *c, const char *member, const char *argument, uint64_t options, char **ret_path) {
         _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
         const char *path;

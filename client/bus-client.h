@@ -57,6 +57,9 @@ int client_append_options(Client *c, sd_bus_message *m, uint64_t options, const 
 /* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. */
 int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply);
 
+/* Appends the options, sends it and waits; the reply is not looked at. Says so if that was a dry run. Or status. */
+int client_change(Client *c, sd_bus_message *m, uint64_t options);
+
 /* A member of the manager with the signature (s, a{sv}) -> o that changes something. ret_path: the object. Or status. */
 int client_call_manager(Client *c, const char *member, const char *argument, uint64_t options, char **ret_path);
 

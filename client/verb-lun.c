@@ -78,17 +78,13 @@ static int lun_print_new(Client *c, const char *path, bool with_wwn) {
 
 int verb_add_lun(Client *c, char **argv) {
         _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-        _cleanup_free_ char *target = NULL;
         const char *path;
         int r;
 
         if (!string_is_utf8(argv[2]))
                 return client_refuse(c, VHOSTSCSI_ERROR("InvalidSource"), "the source is not UTF-8");
 
-        r = client_find_target(c, argv[1], &target);
-        if (r != 0)
-                return r;
-        r = client_new_call(c, target, VHOSTSCSI_TARGET_INTERFACE, "AddLun", &m);
+        r = client_new_target_call(c, argv[1], "AddLun", &m);
         if (r != 0)
                 return r;
         r = sd_bus_message_append(m, "s", argv[2]);
@@ -109,7 +105,6 @@ int verb_add_lun(Client *c, char **argv) {
 
 int verb_remove_lun(Client *c, char **argv) {
         _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_free_ char *target = NULL;
         uint32_t number;
         int r;
 
@@ -118,26 +113,11 @@ int verb_remove_lun(Client *c, char **argv) {
                 return client_refuse(c, r == -ERANGE ? VHOSTSCSI_ERROR("LunOutOfRange") : SD_BUS_ERROR_INVALID_ARGS,
                                      r == -ERANGE ? "LUN numbers are 0 to 16383" : "the LUN must be a number");
 
-        r = client_find_target(c, argv[1], &target);
-        if (r != 0)
-                return r;
-        r = client_new_call(c, target, VHOSTSCSI_TARGET_INTERFACE, "RemoveLun", &m);
+        r = client_new_target_call(c, argv[1], "RemoveLun", &m);
         if (r != 0)
                 return r;
         r = sd_bus_message_append(m, "u", number);
-        if (r < 0)
-                return r;
-        r = client_append_options(c, m, OPTIONS_CHANGE | OPTION_FORCE, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, NULL);
-        if (r != 0)
-                return r;
-
-        if (c->arguments->given & OPTION_DRY_RUN)
-                client_note("Dry run: nothing was changed.");
-
-        return 0;
+        return r < 0 ? r : client_change(c, m, OPTIONS_CHANGE | OPTION_FORCE);
 }
 
 /* The option "target" takes a WWN: a label is turned into one here, all else is left to the daemon. */

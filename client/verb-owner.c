@@ -20,18 +20,7 @@ static int owner_call(Client *c, const char *member, char **argv, uint64_t optio
         if (r != 0)
                 return r;
         r = sd_bus_message_append(m, "ss", wwn, argv[2]);
-        if (r >= 0)
-                r = client_append_options(c, m, options, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, NULL);
-        if (r != 0)
-                return r;
-
-        if (c->arguments->given & OPTION_DRY_RUN)
-                client_note("Dry run: nothing was changed.");
-
-        return 0;
+        return r < 0 ? r : client_change(c, m, options);
 }
 
 int verb_acquire(Client *c, char **argv) {

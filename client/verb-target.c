@@ -292,17 +292,8 @@ static int target_call(Client *c, const char *name, const char *member, uint64_t
                 if (r < 0)
                         return r;
         }
-        r = client_append_options(c, m, options, NULL);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, NULL);
-        if (r != 0)
-                return r;
 
-        if (c->arguments->given & OPTION_DRY_RUN)
-                client_note("Dry run: nothing was changed.");
-
-        return 0;
+        return client_change(c, m, options);
 }
 
 int verb_destroy(Client *c, char **argv) {
