@@ -9,31 +9,6 @@
 
 #define PROBLEMS_TOLD 3U        /* in the text of an error */
 
-static int refuse_owned(const Owner *o, Refusal *refusal) {
-        _cleanup_free_ char *who = NULL;
-        int r;
-
-        r = owner_describe(o, &who);
-        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s; stop it first, or use force", who, o->wwn);
-}
-
-int acquire_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal) {
-        const Owner *o = owners_get(e, t->wwn);
-
-        /* A LUN that no guest can see hurts none. */
-        if (force || (l && !l->linked))
-                return 0;
-        if (o)
-                return refuse_owned(o, refusal);
-        if (t->endpoint != ENDPOINT_ATTACHED)
-                return 0;
-        if (!l)
-                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
-
-        return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
-                      t->wwn, l->number);
-}
-
 static int check_free(Engine *e, const char *wwn, const char *key, bool force, bool running, Refusal *refusal) {
         const Target *t = registry_target(&e->registry, wwn);
         const Owner *o = owners_get(e, wwn);
@@ -41,7 +16,7 @@ static int check_free(Engine *e, const char *wwn, const char *key, bool force, b
         if (force)
                 return 0;
         if (o)
-                return streq(o->key, key) ? 0 : refuse_owned(o, refusal);
+                return streq(o->key, key) ? 0 : owners_refuse(o, refusal);
         /* Whoever says that its guest runs already is taken for the one that is seen. */
         if (t && t->endpoint == ENDPOINT_ATTACHED && !running)
                 return refuse(refusal, REFUSAL_IN_USE, "A guest that has not acquired target %s is attached to it; stop it first", wwn);
@@ -55,7 +30,7 @@ static int check_waiting(Engine *e, const char *wwn, const char *key, bool force
 
         LIST_FOREACH(&e->acquiring, r, Request, link)
                 if (!force && streq(r->owner->wwn, wwn) && !streq(r->owner->key, key))
-                        return refuse_owned(r->owner, refusal);
+                        return owners_refuse(r->owner, refusal);
 
         return 0;
 }
@@ -271,7 +246,7 @@ int acquire_release(Engine *e, const char *wwn, const char *key, const EditOptio
         if (r < 0)
                 return r;
         if (owner && !o->force && !streq(owner->key, key))
-                return refuse_owned(owner, refusal);
+                return owners_refuse(owner, refusal);
         if (o->dry_run)
                 return 0;
 

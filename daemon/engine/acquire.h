@@ -23,9 +23,6 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
 /* Fine if nobody has it. InUse if another one has, unless by force. Stored when it returns. */
 int acquire_release(Engine *e, const char *wwn, const char *key, const EditOptions *o, Refusal *refusal);
 
-/* May something be taken from whoever uses the target? l NULL: all of it. */
-int acquire_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal);
-
 /* Looks again at what callers wait for. Called after each turn of the loop. */
 void acquire_sweep(Engine *e);
 /* The caller's time is over. */

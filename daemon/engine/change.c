@@ -3,10 +3,10 @@
 #include <stdarg.h>
 
 #include "base/log.h"
-#include "engine/acquire.h"
 #include "engine/adopt.h"
 #include "engine/change.h"
 #include "engine/foreign.h"
+#include "engine/owners.h"
 #include "engine/record.h"
 #include "engine/survey.h"
 
@@ -178,7 +178,7 @@ static int plan_absent(const Engine *e, const Target *t, const Lun *lun, const C
         if (!o->prune)
                 return add(l, CHANGE_KEEP, t->wwn, NULL, number, NULL, "not in the document");
 
-        r = acquire_check_idle(e, t, lun, false, &refusal);
+        r = owners_check_idle(e, t, lun, false, &refusal);
         if (r >= 0)
                 return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
         if (r == REFUSED && o->common.force)

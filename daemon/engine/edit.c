@@ -3,9 +3,10 @@
 
 #include "base/log.h"
 #include "base/parse.h"
-#include "engine/acquire.h"
+#include "engine/edit.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
+#include "engine/owners.h"
 #include "engine/record.h"
 #include "engine/serial.h"
 #include "engine/survey.h"
@@ -170,7 +171,7 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r >= 0)
-                r = acquire_check_idle(e, t, NULL, o->force, refusal);
+                r = owners_check_idle(e, t, NULL, o->force, refusal);
         if (r < 0)
                 return r;
         if (o->dry_run)
@@ -442,7 +443,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         if (r >= 0)
                 r = check_ours(t, refusal);
         if (r >= 0)
-                r = acquire_check_idle(e, t, l, o->force, refusal);
+                r = owners_check_idle(e, t, l, o->force, refusal);
         if (r < 0)
                 return r;
         if (o->dry_run)

@@ -52,6 +52,31 @@ uint64_t owners_serial(const Engine *e, const char *wwn) {
         return h ? h->serial : 0;
 }
 
+int owners_refuse(const Owner *o, Refusal *refusal) {
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        r = owner_describe(o, &who);
+        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s; stop it first, or use force", who, o->wwn);
+}
+
+int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal) {
+        const Owner *o = owners_get(e, t->wwn);
+
+        /* A LUN that no guest can see hurts none. */
+        if (force || (l && !l->linked))
+                return 0;
+        if (o)
+                return owners_refuse(o, refusal);
+        if (t->endpoint != ENDPOINT_ATTACHED)
+                return 0;
+        if (!l)
+                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
+
+        return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
+                      t->wwn, l->number);
+}
+
 static void tell(Engine *e, const char *wwn) {
         Target *t = registry_target(&e->registry, wwn);
 

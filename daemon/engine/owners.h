@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/engine.h"
+#include "engine/refusal.h"
 #include "model/owner.h"
 
 /* Who has which target, one owner a target, and the ends of their processes. Kept over restarts of the service, and no longer than the
@@ -18,6 +19,11 @@ DEFINE_CLEANUP(Owners *, owners_free);
 const Owner *owners_get(const Engine *e, const char *wwn);
 /* Another number whenever something of the owner is another; 0: there is none. */
 uint64_t owners_serial(const Engine *e, const char *wwn);
+
+/* InUse, by whom. */
+int owners_refuse(const Owner *o, Refusal *refusal);
+/* May something be taken from whoever uses the target, its owner or a guest that is just attached? l NULL: all of it. */
+int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal);
 
 /* A copy of o has its target from now on, instead of whoever had it; of the same owner, what o does not say stays as it was. pidfd is taken
  * over: that of o->pid. Stored when they return 0, else nothing is changed. */
