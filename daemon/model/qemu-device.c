@@ -24,11 +24,6 @@ typedef struct CcwAddress {
         uint32_t cssid, ssid, devno;
 } CcwAddress;
 
-/* What both forms have in common, checked. */
-typedef struct Properties {
-        bool boot, queues, hotplug;
-} Properties;
-
 /* ---- addresses ---- */
 
 /* Hexadecimal with or without 0x, as QEMU and libvirt read addresses. Returns what stands behind it, or NULL. */
@@ -152,8 +147,8 @@ static int parse_version(const char *s, uint32_t *ret, char **ret_why) {
         return text_refuse(ret_why, "A version of QEMU is a number such as 7.2 or 10.2.0");
 }
 
-static int check_properties(const Target *t, const QemuOptions *o, uint32_t queues_max, Properties *ret, char **ret_why) {
-        Properties p = { .boot = o->has_boot, .queues = o->has_queues };
+/* What both forms have in common. */
+static int check_options(const Target *t, const QemuOptions *o, uint32_t queues_max, bool *ret_hotplug, char **ret_why) {
         char canonical[WWN_SIZE];
         uint32_t version = 0;
         int r;
@@ -167,19 +162,17 @@ static int check_properties(const Target *t, const QemuOptions *o, uint32_t queu
                 if (r < 0)
                         return r;
         }
-        if (p.queues && (o->queues == 0 || o->queues > queues_max))
+        if (o->has_queues && (o->queues == 0 || o->queues > queues_max))
                 return text_refuse(ret_why, "There can be 1 to %" PRIu32 " queues", queues_max);
-        if (p.boot && o->boot > INT32_MAX)
+        if (o->has_boot && o->boot > INT32_MAX)
                 return text_refuse(ret_why, "A place in the boot order is a number from 0 to %d", INT32_MAX);
-        if (p.boot && (!target_lun(t, 0) || !target_lun(t, 0)->wanted)) {
+        if (o->has_boot && (!target_lun(t, 0) || !target_lun(t, 0)->wanted)) {
                 (void) text_refuse(ret_why, "A guest boots from LUN 0, which this target does not have");
                 return -ENOENT;
         }
 
         /* Off unless it is asked for, and QEMU does not know the word before: a guest hears of new LUNs (hw/scsi/vhost-scsi.c). */
-        p.hotplug = version >= VERSION(10, 2);
-
-        *ret = p;
+        *ret_hotplug = version >= VERSION(10, 2);
         return 0;
 }
 
@@ -191,7 +184,7 @@ int qemu_device_arguments(const Target *t, const QemuOptions *o, uint32_t queues
         char place[BUS_MAX + 64] = "", boot[64] = "", queues[32] = "";
         PciAddress pci;
         CcwAddress devno;
-        Properties p;
+        bool hotplug;
         char *device;
         int r;
 
@@ -205,7 +198,7 @@ int qemu_device_arguments(const Target *t, const QemuOptions *o, uint32_t queues
         if (o->has_boot && ccw)
                 return text_refuse(ret_why, "QEMU's vhost-scsi-ccw has no place in the boot order");
 
-        r = check_properties(t, o, queues_max, &p, ret_why);
+        r = check_options(t, o, queues_max, &hotplug, ret_why);
         if (r < 0)
                 return r;
 
@@ -224,13 +217,13 @@ int qemu_device_arguments(const Target *t, const QemuOptions *o, uint32_t queues
                 snprintf(place, sizeof place, ",devno=%" PRIx32 ".%" PRIx32 ".%04" PRIx32, devno.cssid, devno.ssid, devno.devno);
         }
         /* QEMU thinks of portal group 0 otherwise. */
-        if (p.boot)
+        if (o->has_boot)
                 snprintf(boot, sizeof boot, ",bootindex=%" PRIu32 ",boot_tpgt=%" PRIu32, o->boot, t->portal_group);
-        if (p.queues)
+        if (o->has_queues)
                 snprintf(queues, sizeof queues, ",num_queues=%" PRIu32, o->queues);
 
         if (asprintf(&device, "vhost-scsi-%s,wwpn=%s%s%s%s%s%s", ccw ? "ccw" : "pci", t->wwn, place, boot, queues,
-                     p.hotplug ? ",hotplug=on" : "", o->migratable ? ",migratable=on" : "") < 0)
+                     hotplug ? ",hotplug=on" : "", o->migratable ? ",migratable=on" : "") < 0)
                 return -ENOMEM;
 
         r = strv_extend(&arguments, "-device");
@@ -278,17 +271,17 @@ static void print_number(FILE *f, const char *name, uint32_t value) {
 }
 
 /* By an alias of our own; libvirt leaves those that begin with ua- to its users. */
-static void print_override(FILE *f, const Target *t, const QemuOptions *o, const Properties *p, const char *alias) {
+static void print_override(FILE *f, const Target *t, const QemuOptions *o, bool hotplug, const char *alias) {
         fprintf(f, "<qemu:override xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"
                    "  <qemu:device alias='%s'>\n"
                    "    <qemu:frontend>\n", alias);
-        if (p->boot) {
+        if (o->has_boot) {
                 print_number(f, "bootindex", o->boot);
                 print_number(f, "boot_tpgt", t->portal_group);
         }
-        if (p->queues)
+        if (o->has_queues)
                 print_number(f, "num_queues", o->queues);
-        if (p->hotplug)
+        if (hotplug)
                 print_property(f, "hotplug", "bool", "true");
         fputs("    </qemu:frontend>\n"
               "  </qemu:device>\n"
@@ -299,12 +292,11 @@ int qemu_device_xml(const Target *t, const QemuOptions *o, uint32_t queues_max, 
         _cleanup_free_ char *address = NULL, *text = NULL;
         char alias[sizeof "ua-vhscsi-" + WWN_SIZE];
         size_t size;
-        Properties p;
-        bool override;
+        bool hotplug, override;
         FILE *f;
         int r;
 
-        r = check_properties(t, o, queues_max, &p, ret_why);
+        r = check_options(t, o, queues_max, &hotplug, ret_why);
         if (r < 0)
                 return r;
         if (o->address) {
@@ -317,7 +309,7 @@ int qemu_device_xml(const Target *t, const QemuOptions *o, uint32_t queues_max, 
         if (!f)
                 return -ENOMEM;
 
-        override = p.boot || p.queues || p.hotplug;
+        override = o->has_boot || o->has_queues || hotplug;
         /* An alias has no dots. */
         snprintf(alias, sizeof alias, "ua-vhscsi-%s", t->wwn + strlen("naa."));
 
@@ -327,7 +319,7 @@ int qemu_device_xml(const Target *t, const QemuOptions *o, uint32_t queues_max, 
                 fprintf(f, "  <alias name='%s'/>\n", alias);
         fprintf(f, "%s</hostdev>\n", strempty(address));
         if (override)
-                print_override(f, t, o, &p, alias);
+                print_override(f, t, o, hotplug, alias);
 
         if (fclose(f) != 0)
                 return -ENOMEM;
