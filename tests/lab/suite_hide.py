@@ -58,8 +58,12 @@ def write_table(device: str, mib: int) -> None:
 
 def make_group(device: str) -> None:
     """As the guest does it; the host has let go of it when this returns."""
-    run(f"pvcreate -qy {device} && vgcreate -qy {VG} {device} && lvcreate -qy -n root -L 16M {VG} && vgchange -qan {VG}")
+    run(f"pvcreate -qy {device} && vgcreate -qy {VG} {device} && lvcreate -qy -n root -L 16M {VG}")
+    # Not before udev's rules have heard of the group: they have LVM activate it, maybe after it was let go.
     lvm_is_quiet()
+    run(["vgchange", "-qan", VG])
+    lvm_is_quiet()
+    wait_until("nothing of the group is active", lambda: LV not in active())
 
 
 class HideTest(LabTest):
