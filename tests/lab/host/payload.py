@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from host.cpio import Cpio
-from host.image import GUEST, cache_dir, digest
+from host.image import GUEST, cache_dir, digest, locked
 from host.module import KMOD, module
 from host.stages import LabError, say
 
@@ -19,16 +19,19 @@ LIB = "usr/local/lib/vhscsid-lab"
 
 def compiled(source: Path, *more: Path) -> bytes:
     """A static program (the nested guest has no libraries), built once for each version of its sources."""
-    binary = cache_dir() / "tools" / f"{source.stem}-{digest(*(s.read_text() for s in (source, *more)))}"
-    if not binary.exists():
-        binary.parent.mkdir(exist_ok=True)
-        for old in binary.parent.glob(f"{source.stem}-*"):
-            old.unlink()
-        partial = binary.with_suffix(".partial")
-        subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(partial), str(source),
-                        *(str(s) for s in more if s.suffix == ".c")], check=True)
-        partial.rename(binary)
-    return binary.read_bytes()
+    tools = cache_dir() / "tools"
+    binary = tools / f"{source.stem}-{digest(*(s.read_text() for s in (source, *more)))}"
+    tools.mkdir(exist_ok=True)
+    # Two lanes want the same ones at once.
+    with locked(tools / "build.lock"):
+        if not binary.exists():
+            for old in tools.glob(f"{source.stem}-*"):
+                old.unlink()
+            partial = binary.with_suffix(".partial")
+            subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(partial), str(source),
+                            *(str(s) for s in more if s.suffix == ".c")], check=True)
+            partial.rename(binary)
+        return binary.read_bytes()
 
 
 def nested_init() -> bytes:
