@@ -7,15 +7,14 @@ kernel, the initramfs, and the state of a booted machine, seconds). A changed re
 import contextlib
 import fcntl
 import hashlib
-import lzma
 import os
 import re
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 from typing import IO
 
+from host import kernel
 from host.cpio import Cpio
 from host.stages import LabError, say, stage
 
@@ -86,7 +85,7 @@ def root_key() -> str:
 
 def image_key() -> str:
     here = Path(__file__)
-    return digest(root_key(), here.read_text(), (here.parent / "cpio.py").read_text(),
+    return digest(root_key(), kernel.identity(), *((here.parent / name).read_text() for name in (here.name, "cpio.py", "kernel.py")),
                   *((GUEST / name).read_text() for name in IMAGE_FILES))
 
 
@@ -128,24 +127,13 @@ def build_root(target: Path) -> None:
     partial.rename(target)
 
 
-def extract_kernel(bzimage: Path, to: Path) -> None:
-    """The ELF kernel inside the bzImage: the same code, but an emulated CPU need not unpack it at each boot."""
-    data = bzimage.read_bytes()
-    offset, length = struct.unpack_from("<II", data, 0x248)
-    start = (data[0x1f1] + 1) * 512 + offset
-    payload = data[start:start + length]
-    if not payload.startswith(b"\xfd7zXZ"):
-        raise LabError(f"{bzimage.name} is not compressed with xz")
-    to.write_bytes(lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(payload))
-
-
 def module_order(modules: Path, wanted: list[str]) -> list[str]:
     """Files to load, each after those it needs."""
     needs: dict[str, list[str]] = {}
     for line in (modules / "modules.dep").read_text().splitlines():
         name, rest = line.split(":")
         needs[name] = rest.split()
-    by_name = {Path(p).stem.replace("-", "_"): p for p in needs}
+    by_name = {Path(p).name.partition(".")[0].replace("-", "_"): p for p in needs}
     order: list[str] = []
 
     def add(path: str) -> None:
@@ -173,8 +161,8 @@ def make_initramfs(root: Path, to: Path, wanted: list[str], init: str | None) ->
     cpio.file("bin/busybox", (root / "bin/busybox").read_bytes(), 0o755)
     cpio.symlink("bin/sh", "busybox")
     for path in order:
-        cpio.file(f"modules/{Path(path).name}", (modules / path).read_bytes())
-    cpio.file("modules/order", "".join(f"{Path(p).name}\n" for p in order).encode())
+        cpio.file(f"modules/{Path(path).name.removesuffix('.xz')}", kernel.module_file(modules, path))
+    cpio.file("modules/order", "".join(f"{Path(p).name.removesuffix('.xz')}\n" for p in order).encode())
     if init is not None:
         cpio.file("init", init.encode(), 0o755)
     to.write_bytes(cpio.finish())
@@ -187,8 +175,9 @@ def build_image(root: Path, target: Path) -> None:
     partial.mkdir()
     with stage("disk image, kernel, initramfs"):
         subprocess.run(["cp", "-a", "--reflink=auto", str(root), str(tree)], check=True)
-        kernel = next((tree / "boot").glob("vmlinuz-*"))
-        extract_kernel(kernel, partial / "vmlinux")
+        if kernel.packages():
+            kernel.unpack_image(tree)
+        kernel.extract_kernel(next((tree / "boot").glob("vmlinuz-*")), partial / "vmlinux")
         make_initramfs(tree, partial / "boot.cpio", BOOT_MODULES, BOOT_INIT)
         make_initramfs(tree, partial / "nested.cpio", NESTED_MODULES, None)
         nested = tree / "usr/local/lib/vhscsid-lab/nested"

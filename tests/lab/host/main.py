@@ -15,6 +15,7 @@
     lab list                the suites
 
     lab --fabric=bundled …  the same with our own kernel module in the machine, in the place of vhost_scsi
+    lab --kernel=DIR …      the same with the kernel whose packages are in DIR: linux-image, linux-headers, and what these depend on
 
 Environment: LAB_ACCEL=kvm uses the host's KVM instead of emulation, where a stock kernel boots under it.
 The image lives in ${XDG_CACHE_HOME:-~/.cache}/vhscsid-lab and is rebuilt when its recipe changes.
@@ -100,11 +101,15 @@ def check() -> int:
 
 
 def main(argv: list[str]) -> int:
-    if argv and argv[0].startswith("--fabric="):
-        # The environment, for the lanes' sake.
-        os.environ["LAB_FABRIC"] = argv.pop(0).partition("=")[2]
-        if os.environ["LAB_FABRIC"] not in ("bundled", "in-tree"):
-            raise LabError("--fabric= is bundled or in-tree")
+    # The environment, for the lanes' sake.
+    while argv and argv[0].startswith("--") and "=" in argv[0]:
+        name, _, value = argv.pop(0)[2:].partition("=")
+        if name == "fabric" and value in ("bundled", "in-tree"):
+            os.environ["LAB_FABRIC"] = value
+        elif name == "kernel":
+            os.environ["LAB_KERNEL"] = str(Path(value).resolve())
+        else:
+            raise LabError("options are --fabric=bundled, --fabric=in-tree and --kernel=DIRECTORY")
     verb, arguments = (argv[0] if argv else "--help"), argv[1:]
     if verb in ("-h", "--help", "help"):
         print(__doc__)

@@ -6,18 +6,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from host import kernel
 from host.image import cache_dir, digest, ensure_image, locked
 from host.stages import LabError, Stage, stage
 
-KEPT = 4                                # modules of earlier sources
+KEPT = 4                                # modules of earlier sources; headers of other kernels
 KMOD = Path(__file__).resolve().parents[3] / "kmod"
 
 
 def kernel_release() -> str:
-    found = re.search(rb"Linux version (\S+)", (ensure_image() / "vmlinux").read_bytes())
-    if not found:
-        raise LabError("the machine's kernel does not say which it is")
-    return found[1].decode()
+    return kernel.release_of(ensure_image() / "vmlinux")
 
 
 def run_logged(s: Stage, argv: list[str], cwd: Path) -> None:
@@ -44,27 +42,38 @@ def point_headers_at(headers_dir: Path, top: Path) -> None:
     makefile.write_text(makefile.read_text().replace(" /usr/src/", f" {top}/usr/src/"))
 
 
+def unpack_headers(s: Stage, release: str, to: Path) -> None:
+    """Of the packages that the kernel came with, or of apt."""
+    if kernel.packages():
+        for deb in kernel.packages():
+            if not deb.name.startswith("linux-image-"):
+                run_logged(s, ["dpkg-deb", "-x", str(deb), str(to)], to.parent)
+        return
+    with tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
+        wanted, seen = [f"linux-headers-{release}"], set()
+        while wanted:
+            package = wanted.pop()
+            seen.add(package)
+            deb = download(s, package, Path(work))
+            run_logged(s, ["dpkg-deb", "-x", str(deb), str(to)], Path(work))
+            depends = subprocess.run(["dpkg-deb", "-f", str(deb), "Depends"], capture_output=True, text=True, check=True).stdout
+            # The compiler's package has nothing in it but a dependency on a compiler, and there is one here.
+            wanted += [d for d in re.findall(r"linux-(?:headers|kbuild)-[^ ,|]+", depends) if d not in seen]
+
+
 def headers(release: str) -> Path:
     """What /lib/modules/RELEASE/build would be, were they installed."""
-    top = cache_dir() / f"headers-{release}"
+    top = cache_dir() / f"headers-{digest(release, kernel.identity())}"
     if not top.is_dir():
         partial = top.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        with stage(f"headers of {release}") as s, tempfile.TemporaryDirectory(prefix="vhscsid-lab.") as work:
-            wanted, seen = [f"linux-headers-{release}"], set()
-            while wanted:
-                package = wanted.pop()
-                seen.add(package)
-                deb = download(s, package, Path(work))
-                run_logged(s, ["dpkg-deb", "-x", str(deb), str(partial)], Path(work))
-                depends = subprocess.run(["dpkg-deb", "-f", str(deb), "Depends"], capture_output=True, text=True, check=True).stdout
-                # The compiler's package has nothing in it but a dependency on a compiler, and there is one here.
-                wanted += [d for d in re.findall(r"linux-(?:headers|kbuild)-[^ ,|]+", depends) if d not in seen]
-            for old in cache_dir().glob("headers-*"):
-                if old != partial:
-                    shutil.rmtree(old, ignore_errors=True)
-            point_headers_at(partial / f"usr/src/linux-headers-{release}", top)
-            partial.rename(top)
+        with stage(f"headers of {release}") as s:
+            unpack_headers(s, release, partial)
+        for old in sorted(cache_dir().glob("headers-*"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+            if old != partial:
+                shutil.rmtree(old, ignore_errors=True)
+        point_headers_at(partial / f"usr/src/linux-headers-{release}", top)
+        partial.rename(top)
     return top / f"usr/src/linux-headers-{release}"
 
 
@@ -86,7 +95,7 @@ def module() -> bytes:
     """For the machine's kernel. Built once for each version of its sources."""
     with locked(cache_dir() / "module.lock"):
         release = kernel_release()
-        kept = cache_dir() / "tools" / f"vhscsi-{release}-{digest(*(p.read_text() for p in sources()))}.ko"
+        kept = cache_dir() / "tools" / f"vhscsi-{release}-{digest(kernel.identity(), *(p.read_text() for p in sources()))}.ko"
         if not kept.exists():
             build = headers(release)
             with stage("kernel module") as s:
