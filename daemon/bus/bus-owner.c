@@ -99,7 +99,6 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
         const char *wwn, *name, *owner;
         char canonical[WWN_SIZE];
         Engine *e = userdata;
-        EditOptions hold;
         AcquireOptions o;
         Target *t;
         int r, k;
@@ -114,11 +113,7 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (r == -ENOMEM)
                 return r;
 
-        /* A guest that is said to run is not asked for: whoever is attached is it. */
-        hold = o.common;
-        hold.timeout = o.has_wait ? MIN(o.wait, hold.timeout) : hold.timeout;
-        k = probe_before_removal(e, m, o.running ? NULL : t, POLKIT_ACQUIRE | (o.seed && !t ? POLKIT_MANAGE_TARGETS : 0), &hold,
-                                 error);
+        k = probe_before_acquisition(e, m, t, POLKIT_ACQUIRE | (o.seed && !t ? POLKIT_MANAGE_TARGETS : 0), &o, error);
         if (k <= 0)
                 return k < 0 ? k : 1;
 

@@ -4,14 +4,14 @@
 #include "bus/probe.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/foreign.h"
+#include "engine/owners.h"
+#include "engine/ready.h"
 
 /* Readers share an answer for so long: everybody may read, and each question forks a pass. */
 #define FRESH_USEC UINT64_C(100000)
 
-/* Without a LUN there is nothing to ask vhost_scsi by (facts 1.3), and what is foreign is not touched. */
-static bool can_ask(const Engine *e, const Target *t) {
-        return !t->foreign && (t->n_luns > 0 || fabric_is_bundled(&e->fabric));
-}
+/* An answer that takes longer is none. */
+#define ACQUIRE_USEC UINT64_C(5000000)
 
 static int hold(Engine *e, sd_bus_message *m, Target *t, uint64_t timeout) {
         int r;
@@ -24,18 +24,31 @@ static int hold(Engine *e, sd_bus_message *m, Target *t, uint64_t timeout) {
         return 0;
 }
 
-int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error) {
+static int authorize_and_ask(Engine *e, sd_bus_message *m, Target *t, bool needed, unsigned actions, const EditOptions *o, uint64_t timeout,
+                             sd_bus_error *error) {
         int r;
 
-        /* Asked on behalf of this very message, which was authorized before. */
-        if (request_take_probed(e, m))
+        /* Asked on behalf of this very message, which was authorized before: for what is there. */
+        if (request_take_probed(e, m) && t)
                 return 1;
 
         r = polkit_authorize(m, actions | (o->force ? POLKIT_FORCE : 0), t ? t->wwn : NULL, error);
         if (r <= 0)
                 return r;
 
-        return o->force || !t || !can_ask(e, t) ? 1 : hold(e, m, t, o->timeout);
+        return o->force || !t || !needed || !ready_can_ask(e, t) ? 1 : hold(e, m, t, timeout);
+}
+
+int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error) {
+        return authorize_and_ask(e, m, t, true, actions, o, o->timeout, error);
+}
+
+int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const AcquireOptions *o, sd_bus_error *error) {
+        /* The time is for what is missing; whoever does not wait for that wants an answer all the same. */
+        uint64_t timeout = o->has_wait ? MAX(o->wait, ACQUIRE_USEC) : UINT64_MAX;
+
+        /* A guest that is said to run is not asked for: whoever is attached is it. Nor where an owner is known. */
+        return authorize_and_ask(e, m, t, !o->running && t && !owners_get(e, t->wwn), actions, &o->common, MIN(timeout, o->common.timeout), error);
 }
 
 /* Until the survey that was asked for is over. */
@@ -80,7 +93,7 @@ int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
 }
 
 bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t) {
-        if (request_take_probed(e, m) || !t || !can_ask(e, t))
+        if (request_take_probed(e, m) || !t || !ready_can_ask(e, t))
                 return true;
         /* With news of a guest, no answer is fresh. */
         if (!t->probe && t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))

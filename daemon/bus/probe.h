@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "engine/edit.h"
+#include "engine/acquire.h"
 
 /* Who is attached can only be asked at the moment when somebody wants to know, and the asking is a pass (it may wait in the kernel). The
  * message is held meanwhile, and handled again after it. */
@@ -17,6 +17,9 @@ bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t);
  * 1: go on. 0: the handler returns 1 and is run again. Negative: refused. actions: PolkitActions, to which force is added if asked for.
  * t NULL: there is none. */
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);
+
+/* The same before an acquisition, of which what is known need not be asked. */
+int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const AcquireOptions *o, sd_bus_error *error);
 
 /* The same before a foreign target is adopted: authorized, and with a fresh and close look at it. t NULL: there is none, which only the caller
  * may be told who is allowed to ask. */

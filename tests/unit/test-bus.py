@@ -1182,6 +1182,22 @@ class Owners(BusTest):
         self.assertEqual(self.bus.wait(again, 20), ())
         self.assertEqual(self.owners(), ["a"])
 
+    def test_wait_of_nothing(self) -> None:
+        """The time is for what is missing, and not for the question whether a guest is attached."""
+        self.add_lun(self.target, "wwid=36000")
+        for wait in (0, 1):
+            self.acquire("a", wait=wait)
+            self.release("a")
+        # Where an owner is known, the kernel is not asked: it may wait.
+        self.acquire("a")
+        self.host.tell("journal")
+        self.assertEqual(self.answer("b"), "InUse")
+        self.assertEqual(self.host.tell("journal"), [])
+        self.release("a")
+        self.add_lun(self.target, "wwid=36009")
+        with self.refused("TimedOut", saying="waits for its disk"):
+            self.acquire("a", wait=0)
+
     def test_waits_for_a_target(self) -> None:
         other = "naa.5001405aabbccdd7"
         serial = self.send("a", other, wait=self.SECOND * 60)
@@ -1224,6 +1240,10 @@ class Owners(BusTest):
             self.acquire("vm", "", seed=seed)
         wait_until("it is gone", lambda: path not in self.objects())
 
+    def seeded(self) -> list[str]:
+        """The targets that seeds made."""
+        return [path for wwn, path in self.manager("ListTargets")[0] if wwn != WWN]
+
     def test_attached_guests(self) -> None:
         self.add_lun(self.target, "wwid=36000")
         self.host.tell(f"attach {WWN}")
@@ -1263,6 +1283,27 @@ class Owners(BusTest):
         polkit.policy = {f"{NAME}.acquire": (True, False, False)}
         with self.refused(DENIED):
             self.manager("Acquire", "ssa{sv}", "", "a", options(seed="x"), bus=nobody)
+        self.manager("Acquire", "ssa{sv}", WWN, "a", options(running=True), bus=nobody)
+        self.assertEqual(polkit.asked[-1]["details"], {"target": WWN})
+
+    def test_a_seed_is_not_made_by_a_race(self) -> None:
+        """The target goes after it was authorized that it is acquired, and before it is."""
+        nobody, polkit = self.as_nobody(), self.polkit()
+        polkit.policy = {f"{NAME}.acquire": (True, False, False)}
+        path = self.create("", seed="x")
+        lun = self.add_lun(path, "wwid=36000")
+        self.host.tell("suspend 0")
+        destroy = self.bus.send("Destroy", "a{sv}", options(force=True), path=path, interface=TARGET, dest=NAME)
+        wait_until("the unlinking hangs", lambda: self.get(lun, LUN, "State") == "draining")
+        serial = self.send("a", "", bus=nobody, seed="x")
+        wait_until("polkit is asked", lambda: polkit.asked)
+        self.manager("ListTargets")
+        self.host.tell("resume 0")
+        self.bus.wait(destroy, 20)
+        # NotReady: so slow that the destruction was overtaken.
+        with self.refused(DENIED, "NotReady"):
+            nobody.wait(serial, 20)
+        self.assertEqual(self.seeded(), [])
 
 
 class Twice(dict):
