@@ -25,11 +25,11 @@ static int check_free(Engine *e, const char *wwn, const char *key, bool force, b
 }
 
 /* Those who came first have it as good as acquired. */
-static int check_waiting(Engine *e, const char *wwn, const char *key, bool force, Refusal *refusal) {
+static int check_waiting(Engine *e, const char *wwn, const char *key, Refusal *refusal) {
         Request *r;
 
         LIST_FOREACH(&e->acquiring, r, Request, link)
-                if (!force && streq(r->owner->wwn, wwn) && !streq(r->owner->key, key))
+                if (streq(r->owner->wwn, wwn) && !streq(r->owner->key, key))
                         return owners_refuse(r->owner, refusal);
 
         return 0;
@@ -85,6 +85,23 @@ static void fail(Request *r, Refusal *refusal) {
         request_fail(r, refusal);
 }
 
+/* The guest that was looked for first may have come since. */
+static bool is_fresh(Engine *e, Request *r) {
+        Target *t = registry_target(&e->registry, r->owner->wwn);
+
+        if (!r->waited || r->running || r->force || !t || owners_get(e, t->wwn) || !ready_can_ask(e, t))
+                return true;
+        if (!r->asked) {
+                registry_mark_probe(&e->registry, t);
+                r->asked = true;
+        }
+        if (t->probe || t->worker)
+                return false;
+
+        r->waited = r->asked = false;
+        return true;
+}
+
 /* 1: it is the caller's. 0: it is too early to say. */
 static int settle(Engine *e, Request *r, bool is_over, Refusal *refusal) {
         _cleanup_(problem_list_done) ProblemList problems = {};
@@ -97,12 +114,18 @@ static int settle(Engine *e, Request *r, bool is_over, Refusal *refusal) {
                 return k;
 
         if (problems.n > 0 && !r->running) {
+                r->waited = true;
+                r->asked = false;
                 if (is_over)
                         return refuse_problems(r->owner->wwn, &problems, REFUSAL_TIMED_OUT, refusal);
                 if (problems.lasting && !r->patient)
                         return refuse_problems(r->owner->wwn, &problems, REFUSAL_NOT_READY, refusal);
                 return 0;
         }
+
+        if (!is_fresh(e, r))
+                return is_over ? refuse(refusal, REFUSAL_TIMED_OUT, "The kernel has not answered whether a guest is attached to target %s",
+                                        r->owner->wwn) : 0;
 
         k = owners_take(e, r->owner, TAKE_FD(r->pidfd));
         if (k >= 0)
@@ -163,7 +186,8 @@ static int hold(Engine *e, sd_bus_message *m, Owner *taken, int pidfd, bool made
         request->running = o->running;
         request->made_target = made;
         list_unlink(&request->link);
-        list_append(&e->acquiring, &request->link);
+        /* A guest that runs is not behind those that are to start: they hear of it. */
+        list_append(o->running || o->common.force ? e->acquiring.next : &e->acquiring, &request->link);
 
         r = watch_caller(request);
         if (r < 0) {
@@ -205,8 +229,8 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
                 r = edit_check_generation(e, &o->common, refusal);
         if (r >= 0)
                 r = check_free(e, wwn, key, o->common.force, o->running, refusal);
-        if (r >= 0)
-                r = check_waiting(e, wwn, key, o->common.force, refusal);
+        if (r >= 0 && !o->common.force && !o->running)
+                r = check_waiting(e, wwn, key, refusal);
         if (r < 0)
                 return r;
 

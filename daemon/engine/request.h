@@ -40,6 +40,8 @@ typedef struct Request {
         int pidfd;
         bool patient;           /* ACQUIRE: what is missing is waited for */
         bool running;           /* ACQUIRE: the guest runs already */
+        bool waited;            /* ACQUIRE: who is attached was asked before the waiting */
+        bool asked;             /* ACQUIRE: and is asked again */
         sd_bus_track *caller;   /* ACQUIRE: ends with it */
         bool undoing;           /* the change failed and is being taken back; then failure is the answer */
         bool begun;             /* PROBE: the pass that answers it runs */

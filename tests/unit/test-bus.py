@@ -1198,6 +1198,29 @@ class Owners(BusTest):
         with self.refused("TimedOut", saying="waits for its disk"):
             self.acquire("a", wait=0)
 
+    def test_a_guest_comes_meanwhile(self) -> None:
+        """Who is attached is asked again when what was missing has come."""
+        self.add_lun(self.target, "wwid=36000")
+        self.add_lun(self.target, "wwid=36009")
+        serial = self.send("a", wait=self.SECOND * 60)
+        wait_until("it waits", lambda: self.answer("b") == "InUse")
+        self.host.tell(f"attach {WWN}")
+        self.host.tell("disk 9")
+        with self.refused("InUse", saying="has not acquired"):
+            self.bus.wait(serial, 20)
+        self.host.tell(f"detach {WWN}")
+        self.acquire("a", wait=self.SECOND * 60)
+
+    def test_a_guest_that_runs_is_not_behind(self) -> None:
+        """As after an upgrade: it is told of by "reconnect", while another one waits to be started."""
+        self.add_lun(self.target, "wwid=36009")
+        serial = self.send("b", wait=self.SECOND * 60)
+        wait_until("it waits", lambda: self.answer("c") == "InUse")
+        self.acquire("a", name="vm-a", running=True)
+        with self.refused("InUse", saying="vm-a has target"):
+            self.bus.wait(serial, 20)
+        self.assertEqual(self.owners(), ["a"])
+
     def test_waits_for_a_target(self) -> None:
         other = "naa.5001405aabbccdd7"
         serial = self.send("a", other, wait=self.SECOND * 60)
