@@ -77,11 +77,26 @@ static int refuse_problems(const char *wwn, const ProblemList *l, RefusalKind ki
         return r < 0 ? r : refuse(refusal, kind, "Target %s is not ready%s: %s", wwn, kind == REFUSAL_TIMED_OUT ? " in time" : "", text);
 }
 
-static void fail(Request *r, Refusal *refusal) {
-        Target *t = registry_target(&r->engine->registry, r->owner->wwn);
+/* What was made for this one goes with it, unless somebody has it, or will have. */
+static void take_back(Request *r) {
+        Engine *e = r->engine;
+        Target *t = registry_target(&e->registry, r->owner->wwn);
+        Request *other;
 
-        if (r->made_target && t && t->n_luns == 0)
-                undo_create(r->engine, t);
+        if (!r->made_target || !t || t->n_luns > 0 || owners_get(e, t->wwn))
+                return;
+
+        LIST_FOREACH(&e->acquiring, other, Request, link)
+                if (other != r && streq(other->owner->wwn, t->wwn)) {
+                        other->made_target = true;
+                        return;
+                }
+
+        undo_create(e, t);
+}
+
+static void fail(Request *r, Refusal *refusal) {
+        take_back(r);
         request_fail(r, refusal);
 }
 
@@ -158,6 +173,7 @@ void acquire_time_out(Request *r) {
 
 /* Nobody is there any more who would release it. */
 static int on_caller_gone(sd_bus_track *track, void *userdata) {
+        take_back(userdata);
         request_free(userdata);
         return 0;
 }

@@ -1267,6 +1267,30 @@ class Owners(BusTest):
         """The targets that seeds made."""
         return [path for wwn, path in self.manager("ListTargets")[0] if wwn != WWN]
 
+    def test_a_seed_is_taken_back(self) -> None:
+        """What was made for a caller goes with it, but not from under others."""
+        self.host.tell("node 0")
+        first, second = Bus(self.host.socket), Bus(self.host.socket)
+        for bus in (first, second):
+            self.addCleanup(bus.close)
+            self.send("vm", "", bus=bus, seed="x", wait=self.SECOND * 60)
+            wait_until("it is made", lambda: self.seeded())
+        first.close()
+        with self.refused("NotReady"):
+            self.acquire("vm", "", seed="x")
+        self.assertEqual(len(self.seeded()), 1)
+        second.close()
+        wait_until("it is gone", lambda: self.seeded() == [])
+
+        serial = self.send("vm", "", seed="x", wait=self.SECOND * 60)
+        path, = wait_until("it is made", lambda: self.seeded())
+        wwn = self.get(path, TARGET, "Wwn")
+        self.acquire("other", wwn, running=True)
+        with self.refused("InUse", saying="other has target"):
+            self.bus.wait(serial, 20)
+        self.assertEqual(self.get(path, TARGET, "Owners"), ["other"])
+        wait_until("it is up", lambda: self.get(path, TARGET, "State") == "online")
+
     def test_attached_guests(self) -> None:
         self.add_lun(self.target, "wwid=36000")
         self.host.tell(f"attach {WWN}")
