@@ -117,6 +117,9 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k <= 0)
                 return k < 0 ? k : 1;
 
+        k = polkit_find_user(m, &o.uid);
+        if (k < 0)
+                return k;
         if (r >= 0)
                 r = acquire_target(e, m, name, owner, &o, &refusal);
         if (r < 0)
@@ -132,6 +135,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
         Engine *e = userdata;
         Request *request;
         EditOptions o;
+        uint32_t uid;
         Target *t;
         int r, k;
 
@@ -149,8 +153,11 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (k <= 0)
                 return k < 0 ? k : 1;
 
+        k = polkit_find_user(m, &uid);
+        if (k < 0)
+                return k;
         if (r >= 0)
-                r = acquire_release(e, name, owner, &o, &refusal);
+                r = acquire_release(e, name, owner, uid, &o, &refusal);
         if (r < 0)
                 return bus_error_set(error, r, &refusal);
         if (!t || o.dry_run)

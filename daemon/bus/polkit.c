@@ -213,7 +213,7 @@ static int query_ask(Query *q, unsigned action, const char *wwn) {
 }
 
 /* By what the bus itself knows of the caller. */
-static int sender_is_trusted(sd_bus_message *m) {
+int polkit_find_user(sd_bus_message *m, uint32_t *ret) {
         _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
         uid_t uid;
         int r;
@@ -227,17 +227,19 @@ static int sender_is_trusted(sd_bus_message *m) {
         if (r < 0)
                 return r;
 
-        return uid == 0 || uid == getuid();
+        *ret = uid == getuid() ? 0 : uid;
+        return 0;
 }
 
 int polkit_authorize(sd_bus_message *m, unsigned actions, const char *wwn, sd_bus_error *error) {
         Query *q = query_find(m);
         unsigned missing;
+        uint32_t user;
         int r;
 
         if (!q) {
-                r = sender_is_trusted(m);
-                if (r > 0)
+                r = polkit_find_user(m, &user);
+                if (r >= 0 && user == 0)
                         return 1;
                 if (r >= 0)
                         r = query_new(m, &q);

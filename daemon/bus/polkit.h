@@ -22,5 +22,8 @@ typedef enum PolkitActions {
  * pass if there is none. wwn (may be NULL) is a canonical one, for the rules: action.lookup("target"). */
 int polkit_authorize(sd_bus_message *m, unsigned actions, const char *wwn, sd_bus_error *error);
 
+/* Who speaks: 0 for root, and for the daemon's own user. */
+int polkit_find_user(sd_bus_message *m, uint32_t *ret);
+
 /* Forgets all questions; their callers get no answer. For the end of the process. */
 void polkit_stop(void);

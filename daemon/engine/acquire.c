@@ -9,14 +9,14 @@
 
 #define PROBLEMS_TOLD 3U        /* in the text of an error */
 
-static int check_free(Engine *e, const char *wwn, const char *key, bool force, bool running, Refusal *refusal) {
+static int check_free(Engine *e, const char *wwn, const char *key, uint32_t uid, bool force, bool running, Refusal *refusal) {
         const Target *t = registry_target(&e->registry, wwn);
         const Owner *o = owners_get(e, wwn);
 
         if (force)
                 return 0;
         if (o)
-                return streq(o->key, key) ? 0 : owners_refuse(o, refusal);
+                return owners_check_same(o, key, uid, refusal);
         /* Whoever says that its guest runs already is taken for the one that is seen. */
         if (t && t->endpoint == ENDPOINT_ATTACHED && !running)
                 return refuse(refusal, REFUSAL_IN_USE, "A guest that has not acquired target %s is attached to it; stop it first", wwn);
@@ -25,14 +25,15 @@ static int check_free(Engine *e, const char *wwn, const char *key, bool force, b
 }
 
 /* Those who came first have it as good as acquired. */
-static int check_waiting(Engine *e, const char *wwn, const char *key, Refusal *refusal) {
-        Request *r;
+static int check_waiting(Engine *e, const char *wwn, const char *key, uint32_t uid, Refusal *refusal) {
+        Request *other;
+        int r = 0;
 
-        LIST_FOREACH(&e->acquiring, r, Request, link)
-                if (streq(r->owner->wwn, wwn) && !streq(r->owner->key, key))
-                        return owners_refuse(r->owner, refusal);
+        LIST_FOREACH(&e->acquiring, other, Request, link)
+                if (r >= 0 && streq(other->owner->wwn, wwn))
+                        r = owners_check_same(other->owner, key, uid, refusal);
 
-        return 0;
+        return r;
 }
 
 static int check_texts(const char *key, const AcquireOptions *o, Refusal *refusal) {
@@ -122,7 +123,7 @@ static int settle(Engine *e, Request *r, bool is_over, Refusal *refusal) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         int k;
 
-        k = check_free(e, r->owner->wwn, r->owner->key, r->force, r->running, refusal);
+        k = check_free(e, r->owner->wwn, r->owner->key, r->owner->uid, r->force, r->running, refusal);
         if (k >= 0)
                 k = ready_check(e, r->owner->wwn, r->force ? NULL : r->owner->key, &problems);
         if (k < 0)
@@ -244,15 +245,16 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
         if (r >= 0)
                 r = edit_check_generation(e, &o->common, refusal);
         if (r >= 0)
-                r = check_free(e, wwn, key, o->common.force, o->running, refusal);
+                r = check_free(e, wwn, key, o->uid, o->common.force, o->running, refusal);
         if (r >= 0 && !o->common.force && !o->running)
-                r = check_waiting(e, wwn, key, refusal);
+                r = check_waiting(e, wwn, key, o->uid, refusal);
         if (r < 0)
                 return r;
 
         owner = owner_new(wwn, key, o->kind, o->name, o->uuid);
         if (!owner)
                 return -ENOMEM;
+        owner->uid = o->uid;
         if (o->pid > 0) {
                 owner->pid = o->pid;
                 r = process_open(o->pid, &pidfd, &owner->started);
@@ -273,7 +275,7 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
         return r < 0 || problems.n == 0 ? r : refuse_problems(wwn, &problems, REFUSAL_NOT_READY, refusal);
 }
 
-int acquire_release(Engine *e, const char *wwn, const char *key, const EditOptions *o, Refusal *refusal) {
+int acquire_release(Engine *e, const char *wwn, const char *key, uint32_t uid, const EditOptions *o, Refusal *refusal) {
         _cleanup_(refusal_done) Refusal gone = {};
         const Owner *owner = owners_get(e, wwn);
         Request *request;
@@ -283,16 +285,16 @@ int acquire_release(Engine *e, const char *wwn, const char *key, const EditOptio
         r = edit_check_generation(e, o, refusal);
         if (r >= 0 && !owner)
                 r = edit_find_target(e, wwn, &t, refusal);
+        if (r >= 0 && owner && !o->force)
+                r = owners_check_same(owner, key, uid, refusal);
         if (r < 0)
                 return r;
-        if (owner && !o->force && !streq(owner->key, key))
-                return owners_refuse(owner, refusal);
         if (o->dry_run)
                 return 0;
 
         /* Who gives it back does not want it any more. */
         LIST_FOREACH(&e->acquiring, request, Request, link)
-                if (streq(request->owner->wwn, wwn) && streq(request->owner->key, key) &&
+                if (streq(request->owner->wwn, wwn) && owner_is(request->owner, key, o->force ? 0 : uid) &&
                     refuse(&gone, REFUSAL_NOT_READY, "Target %s was released meanwhile", wwn) == REFUSED) {
                         fail(request, &gone);
                         refusal_done(&gone);

@@ -60,6 +60,20 @@ int owners_refuse(const Owner *o, Refusal *refusal) {
         return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s; stop it first, or use force", who, o->wwn);
 }
 
+int owners_check_same(const Owner *o, const char *key, uint32_t uid, Refusal *refusal) {
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        if (owner_is(o, key, uid))
+                return 0;
+        if (!streq(o->key, key))
+                return owners_refuse(o, refusal);
+
+        r = owner_describe(o, &who);
+        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s by the word of user %" PRIu32 ", who may give it back; or use force",
+                                  who, o->wwn, o->uid);
+}
+
 int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal) {
         const Owner *o = owners_get(e, t->wwn);
 
@@ -270,6 +284,7 @@ int owners_take(Engine *e, const Owner *o, int pidfd) {
         if (!h->owner)
                 return -ENOMEM;
 
+        h->owner->uid = o->uid;
         if (o->pid > 0) {
                 h->owner->pid = o->pid;
                 h->owner->started = o->started;

@@ -22,6 +22,8 @@ uint64_t owners_serial(const Engine *e, const char *wwn);
 
 /* InUse, by whom. */
 int owners_refuse(const Owner *o, Refusal *refusal);
+/* The same, unless it is the one of that key, and this user may speak for it. */
+int owners_check_same(const Owner *o, const char *key, uint32_t uid, Refusal *refusal);
 /* May something be taken from whoever uses the target, its owner or a guest that is just attached? l NULL: all of it. */
 int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal);
 

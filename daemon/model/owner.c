@@ -38,6 +38,10 @@ bool owner_text_is_valid(const char *s) {
         return strlen(s) <= OWNER_TEXT_MAX && string_is_utf8(s) && !string_has_control(s);
 }
 
+bool owner_is(const Owner *o, const char *key, uint32_t uid) {
+        return streq(o->key, key) && (uid == 0 || uid == o->uid);
+}
+
 int owner_describe(const Owner *o, char **ret) {
         const char *name = isempty(o->name) ? o->key : o->name;
         char pid[32] = "";

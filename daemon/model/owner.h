@@ -16,6 +16,7 @@ typedef struct Owner {
         char *name;             /* for people */
         char *uuid;
         uint32_t pid;           /* whose end releases the target; 0: nobody's */
+        uint32_t uid;           /* the user who acquired it; 0: root, or the service's own */
         uint64_t started;       /* when that process began, in clock ticks since the boot, which tells it from a later one; 0: not known */
 } Owner;
 
@@ -26,6 +27,9 @@ DEFINE_CLEANUP(Owner *, owner_free);
 
 /* UTF-8 without control characters, at most OWNER_TEXT_MAX bytes. */
 bool owner_text_is_valid(const char *s);
+
+/* Is this the one of that key, and may this user speak for it? A key is no secret. */
+bool owner_is(const Owner *o, const char *key, uint32_t uid);
 
 /* "vm-a (libvirt, pid 4711)": the key where there is no name. */
 int owner_describe(const Owner *o, char **ret);

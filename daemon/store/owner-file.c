@@ -20,6 +20,7 @@ static int format_owner(Json *array, const Owner *owner) {
         JSON_ADD(r, o, "name", json_object_new_string(owner->name));
         JSON_ADD(r, o, "uuid", json_object_new_string(owner->uuid));
         JSON_ADD(r, o, "pid", json_object_new_int64(owner->pid));
+        JSON_ADD(r, o, "uid", json_object_new_int64(owner->uid));
         JSON_ADD(r, o, "started", json_object_new_int64((int64_t) owner->started));
         return r;
 }
@@ -49,7 +50,7 @@ static int parse_owner(Json *o, Owner **ret, char **ret_why) {
         static const char *const keys[] = { "target", "owner", "kind", "name", "uuid" };
         _cleanup_(owner_freep) Owner *owner = NULL;
         const char *text[ELEMENTSOF(keys)];
-        uint32_t pid;
+        uint32_t pid, uid = 0;
         Json *v;
 
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
@@ -59,12 +60,16 @@ static int parse_owner(Json *o, Owner **ret, char **ret_why) {
         }
         if (json_get_u32(o, "pid", &pid) < 0 || !json_object_object_get_ex(o, "started", &v) || !json_object_is_type(v, json_type_int))
                 return text_refuse(ret_why, "an owner has no process");
+        /* Once, users were not told apart. */
+        if (json_object_object_get_ex(o, "uid", NULL) && json_get_u32(o, "uid", &uid) < 0)
+                return text_refuse(ret_why, "an owner has no user");
 
         owner = owner_new(text[0], text[1], text[2], text[3], text[4]);
         if (!owner)
                 return -ENOMEM;
 
         owner->pid = pid;
+        owner->uid = uid;
         owner->started = (uint64_t) json_object_get_int64(v);
         *ret = TAKE_PTR(owner);
         return 0;

@@ -1333,6 +1333,56 @@ class Owners(BusTest):
         self.manager("Acquire", "ssa{sv}", WWN, "a", options(running=True), bus=nobody)
         self.assertEqual(polkit.asked[-1]["details"], {"target": WWN})
 
+    def test_whose_owner_it_is(self) -> None:
+        """A key is no secret: who may acquire does not speak for another user's guests, but by force."""
+        nobody, polkit = self.as_nobody(), self.polkit()
+        polkit.default, polkit.policy = (True, False, False), {f"{NAME}.force": (False, False, False)}
+        process = self.process()
+
+        def as_nobody(member: str, **given) -> None:
+            self.manager(member, "ssa{sv}", WWN, "a", options(**given), bus=nobody)
+
+        def refused_to_nobody(said: str) -> None:
+            for member, given in (("Release", {}), ("Acquire", {"pid": process.pid}), ("Acquire", {"running": True})):
+                with self.subTest((member, given)), self.refused("InUse", saying=said):
+                    as_nobody(member, **given)
+            with self.refused(DENIED):
+                as_nobody("Release", force=True)
+
+        self.acquire("a", name="vm-a")
+        refused_to_nobody("vm-a has target " + WWN + " by the word of user 0")
+        self.restart(True)
+        refused_to_nobody("by the word of user 0")
+        polkit.policy = {}
+        as_nobody("Acquire", force=True)
+        polkit.policy = {f"{NAME}.force": (False, False, False)}
+        as_nobody("Acquire")
+        self.restart(True)
+        as_nobody("Release")
+        as_nobody("Acquire")
+        # Root may speak for everybody, and from then on it is root's.
+        self.acquire("a")
+        refused_to_nobody("by the word of user 0")
+        self.release("a")
+
+        # Of those who wait as well; and what a service without users stored is root's.
+        self.add_lun(self.target, "wwid=36009")
+        serial = self.send("a", wait=self.SECOND * 60)
+        wait_until("it waits", lambda: self.answer("b") == "InUse")
+        with self.refused("InUse", saying="by the word of user 0"):
+            as_nobody("Acquire")
+        as_nobody("Release")
+        self.host.tell("disk 9")
+        self.bus.wait(serial, 20)
+        self.host.kill()
+        file = self.host.dir / "run/owners.json"
+        stored = json.loads(file.read_text())
+        del stored["owners"][0]["uid"]
+        file.write_text(json.dumps(stored))
+        self.host.start()
+        with self.refused("InUse", saying="by the word of user 0"):
+            as_nobody("Release")
+
     def test_a_seed_is_not_made_by_a_race(self) -> None:
         """The target goes after it was authorized that it is acquired, and before it is."""
         nobody, polkit = self.as_nobody(), self.polkit()
