@@ -7,6 +7,7 @@
 #include "base/errno.h"
 #include "base/parse.h"
 #include "bus-client.h"
+#include "connection.h"
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
 #include "progress.h"
@@ -52,40 +53,7 @@ int client_refuse(Client *c, const char *error, const char *message) {
 
 /* ---- connecting ---- */
 
-static int bus_open(const Arguments *a, sd_bus **ret) {
-        sd_bus *bus = NULL;
-        const char *address;
-        int r;
-
-        if (a->host)
-                return sd_bus_open_system_remote(ret, a->host);
-        if (a->machine)
-                return sd_bus_open_system_machine(ret, a->machine);
-
-        address = secure_getenv("VHOSTSCSI_BUS_ADDRESS");
-        if (!address)
-                return sd_bus_open_system(ret);
-
-        r = sd_bus_new(&bus);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_set_address(bus, address);
-        if (r >= 0)
-                r = sd_bus_set_bus_client(bus, 1);
-        if (r >= 0)
-                r = sd_bus_start(bus);
-        if (r < 0) {
-                sd_bus_unref(bus);
-                return r;
-        }
-
-        *ret = bus;
-        return 0;
-}
-
-int client_open(Client *c) {
-        const char *name;
+int client_open(Client *c, uint64_t usec) {
         int r = 0;
 
         if (c->bus)
@@ -94,11 +62,7 @@ int client_open(Client *c) {
         if (!c->event)
                 r = sd_event_new(&c->event);
         if (r >= 0)
-                r = bus_open(c->arguments, &c->bus);
-        if (r >= 0)
-                /* Waits until the bus has let us in: whether ssh gets there is known only then, and a call that was never sent has
-                 * no unknown outcome. */
-                r = sd_bus_get_unique_name(c->bus, &name);
+                r = connection_open(c->arguments, usec, &c->bus);
         if (r >= 0)
                 r = sd_bus_set_allow_interactive_authorization(c->bus, c->arguments->ask_password);
         if (r >= 0)
@@ -109,7 +73,7 @@ int client_open(Client *c) {
 int client_connect(Client *c) {
         int r;
 
-        r = client_open(c);
+        r = client_open(c, UINT64_MAX);
         if (r < 0) {
                 _cleanup_free_ char *message = NULL;
                 const char *where = c->arguments->host ?: c->arguments->machine;

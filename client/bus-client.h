@@ -35,7 +35,7 @@ typedef enum CallKind {
 #define _cleanup_source_  _cleanup_(sd_event_source_disable_unrefp)
 
 int client_connect(Client *c);                                  /* or status; fine if it is connected */
-int client_open(Client *c);                                     /* the same, and nothing is said of a failure */
+int client_open(Client *c, uint64_t usec);                      /* the same, in that time, and nothing is said of a failure */
 void client_done(Client *c);
 
 /* Between the two, SIGINT and SIGTERM set 'interrupted' and wake the event loop; outside, they end the program. None is lost on the way.

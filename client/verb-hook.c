@@ -2,11 +2,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/errno.h"
 #include "base/fileio.h"
 #include "base/parse.h"
+#include "connection.h"
 #include "dbus/vhostscsi-names.h"
 #include "domain.h"
 #include "exit-status.h"
@@ -39,15 +39,8 @@ static void hook_done(Hook *h) {
         sd_bus_error_free(&h->silence);
 }
 
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
 static uint64_t usec_left(const Hook *h) {
-        uint64_t now = now_usec();
+        uint64_t now = monotonic_usec();
 
         return h->until > now ? h->until - now : 0;
 }
@@ -123,7 +116,7 @@ static int ask(Hook *h, const char *member, const char *wwn, const Owner *owner,
         if (sd_bus_error_is_set(&h->silence))
                 return sd_bus_error_copy(error, &h->silence);
 
-        r = client_open(h->client);
+        r = client_open(h->client, usec_left(h) + GRACE_USEC);
         if (r >= 0)
                 r = sd_bus_message_new_method_call(h->client->bus, &m, VHOSTSCSI_BUS_NAME, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE,
                                                    member);
@@ -225,12 +218,12 @@ static int prepare(Hook *h) {
                         return refuse(h, VHOSTSCSI_ERROR("InvalidWwn"), why);
                 }
 
-        h->until = now_usec() + h->settings.deadline;
+        h->until = monotonic_usec() + h->settings.deadline;
         while (r == 0 && h->domain.wwpns[n])
                 r = prepare_target(h, h->domain.wwpns[n++]);
 
         /* All or nothing. libvirt calls for "release" now, but who calls by hand may not. */
-        h->until = now_usec() + SETTLED_USEC;
+        h->until = monotonic_usec() + SETTLED_USEC;
         for (size_t i = 0; r != 0 && i + 1 < n; i++) {
                 _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
@@ -308,7 +301,7 @@ static int run_hook(Hook *h, const char *operation) {
                 return r < 0 ? r : prepare(h);
         }
 
-        h->until = now_usec() + SETTLED_USEC;
+        h->until = monotonic_usec() + SETTLED_USEC;
         if (begun)
                 running(h);
         else

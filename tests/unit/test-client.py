@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -504,7 +505,7 @@ class TestOwner(Case):
         self.assertEqual(json.loads(self.run_ctl('show', A, '--json=short'))['owner_details'][0]['pid'], 4711)
 
 
-class TestHook(Case):
+class HookCase(Case):
     """libvirt's hook: what is asked of whom, and that nothing goes to standard output, whatever comes in."""
     UUID = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
     TELLING = ('started', 'reconnect', 'release')
@@ -526,17 +527,29 @@ class TestHook(Case):
                 "<hostdev mode='subsystem' type='scsi'><source protocol='iscsi' name='iqn.x'/></hostdev>"
                 f"{hostdevs}{more}</devices></domain>")
 
-    def hook(self, operation, xml, *options, guest='vm-a', status=0, env=None, said=None, program=None):
-        """said: a text in the one line on standard error; None: there is none."""
+    def begin(self, operation, xml, *options, guest='vm-a', env=None, program=None):
+        """The hook with that domain on its standard input."""
         words = ['begin' if operation != 'release' else 'end', '-']
-        p = subprocess.run(program or [VHSCSICTL, 'libvirt-hook', *options, guest, operation, *words],
-                           input=xml.encode() if isinstance(xml, str) else xml, env={**self.env, 'VHSCSICTL_HOOK_ROOT': self.root, **(env or {})},
-                           capture_output=True, timeout=60, check=False)
-        error = p.stderr.decode()
-        self.assertEqual((p.returncode, p.stdout), (status, b''), error)
-        self.assertEqual(error.count('\n'), 0 if said is None else 1, error)
+        with tempfile.TemporaryFile(dir=self.root) as f:
+            f.write(xml.encode() if isinstance(xml, str) else xml)
+            f.seek(0)
+            return subprocess.Popen(program or [VHSCSICTL, 'libvirt-hook', *options, guest, operation, *words], stdin=f, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, env={**self.env, 'VHSCSICTL_HOOK_ROOT': self.root, **(env or {})})
+
+    def end(self, process, status=0, said=None, lines=1):
+        """said: a text in the line on standard error; None: there is none."""
+        out, error = process.communicate(timeout=60)
+        error = error.decode()
+        self.assertEqual((process.returncode, out), (status, b''), error)
+        self.assertEqual(error.count('\n'), 0 if said is None else lines, error)
         self.assertIn(said or '', error)
+
+    def hook(self, operation, xml, *options, status=0, said=None, **more):
+        self.end(self.begin(operation, xml, *options, **more), status, said)
         self.mock.settle()
+        return self.asked()
+
+    def asked(self):
         return [(c['member'], *c['args']) for c in self.mock.calls if c['member'] in ('Acquire', 'Release')]
 
     def write(self, path, text):
@@ -550,6 +563,11 @@ class TestHook(Case):
 
     def told(self, **more):
         return {'kind': 'libvirt', 'name': 'vm-a', 'uuid': self.UUID, **more}
+
+
+class TestHook(HookCase):
+    LIBVIRT = [sys.executable, '-c', "import os, subprocess, sys; open('/proc/self/comm', 'w').write(sys.argv[1]);"
+               "print(os.getpid(), file=open(sys.argv[2], 'w')); sys.exit(subprocess.run(sys.argv[3:]).returncode)"]
 
     def test_a_life(self):
         self.write('/run/libvirt/qemu/vm-a.pid', '4711')
@@ -567,13 +585,22 @@ class TestHook(Case):
 
     def test_libvirt_itself(self):
         """It is named as the process that has the target, until QEMU is; anybody else who calls the hook is not."""
-        program = [sys.executable, '-c', "import os, subprocess, sys; open('/proc/self/comm', 'w').write(sys.argv[1]);"
-                   "print(os.getpid(), file=open(sys.argv[2], 'w')); sys.exit(subprocess.run(sys.argv[3:]).returncode)"]
         hook = [f'{self.root}/pid', VHSCSICTL, 'libvirt-hook', 'vm-a', 'prepare', 'begin', '-']
         for name, is_named in (('libvirtd', True), ('virtqemud', True), ('bash', False)):
-            given = self.hook('prepare', self.domain(A), program=[*program, name, *hook])[-1][3]
+            given = self.hook('prepare', self.domain(A), program=[*self.LIBVIRT, name, *hook])[-1][3]
             with open(f'{self.root}/pid', encoding='ascii') as f:
                 self.assertEqual(given.get('pid'), int(f.read()) if is_named else None)
+
+    def test_bus_that_hangs(self):
+        """It lets one in, and says nothing."""
+        self.exist(A)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(f'{self.root}/hung')
+            s.listen()
+            begin = time.monotonic()
+            self.end(self.begin('prepare', self.domain(A), '--wait=500ms', env={'DBUS_SYSTEM_BUS_ADDRESS': f'unix:path={self.root}/hung'}),
+                     said='unchecked')
+            self.assertLess(time.monotonic() - begin, 15)
 
     def test_nothing_of_ours(self):
         """One parse, and no bus: there is none."""
