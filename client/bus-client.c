@@ -14,6 +14,7 @@
 #include "text.h"
 #include "value.h"
 #include "view.h"
+#include "watch.h"
 
 /* When the user limits the call, the daemon answers with TimedOut at that moment; only if it is too stuck for that, we give up. */
 #define TIMEOUT_GRACE (10 * 1000000ULL)
@@ -302,7 +303,7 @@ static int client_wait(Client *c, sd_bus_message *m, CallKind kind, uint64_t tim
                 r = progress_start(&w->progress, c->event, c->what);
                 if (r < 0)
                         return r;
-                if (kind == CALL_CHANGE)
+                if (kind != CALL_READ)
                         (void) sd_bus_add_match_async(c->bus, &news,
                                                       "type='signal',sender='" VHOSTSCSI_BUS_NAME "',"
                                                       "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"
@@ -351,7 +352,7 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
         if (c->interrupted)
                 return EXIT_INTERRUPTED;
 
-        if (kind == CALL_CHANGE) {
+        if (kind != CALL_READ) {
                 timeout = UINT64_MAX;
                 if ((a->given & OPTION_TIMEOUT) && __builtin_add_overflow(a->timeout, TIMEOUT_GRACE, &timeout))
                         timeout = UINT64_MAX;
@@ -372,26 +373,34 @@ int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **re
 
         if (!reply && c->interrupted) {
                 fprintf(stderr, "vhscsictl: %s: interrupted.%s\n", c->what,
-                        kind == CALL_CHANGE ? " The daemon goes on with it; 'vhscsictl list' shows how far it is." : "");
+                        kind == CALL_CHANGE  ? " The daemon goes on with it; 'vhscsictl list' shows how far it is." :
+                        kind == CALL_ACQUIRE ? " Nothing was acquired, unless that was done already; 'vhscsictl release' undoes it." :
+                                               "");
                 return EXIT_INTERRUPTED;
         }
         if (!reply)
                 return client_explain(c, r < 0 ? r : -EIO);
-        if (sd_bus_message_is_method_error(reply, NULL))
+        if (sd_bus_message_is_method_error(reply, NULL)) {
+                /* What our own end makes up, of time or connection, is not of the daemon. */
+                if (c->watch && !streq_ptr(sd_bus_message_get_sender(reply), "org.freedesktop.DBus.Local") &&
+                    watch_loses(c->watch, sd_bus_message_get_error(reply)))
+                        return -EAGAIN;
+
                 return client_refuse_reply(c, sd_bus_message_get_error(reply), timeout);
+        }
 
         if (ret_reply)
                 *ret_reply = TAKE_PTR(reply);
         return 0;
 }
 
-int client_change(Client *c, sd_bus_message *m, uint64_t options) {
+int client_change(Client *c, sd_bus_message *m, CallKind kind, uint64_t options) {
         int r;
 
         r = client_append_options(c, m, options, NULL);
         if (r < 0)
                 return r;
-        r = client_call(c, m, CALL_CHANGE, NULL);
+        r = client_call(c, m, kind, NULL);
         if (r != 0)
                 return r;
 

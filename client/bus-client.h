@@ -18,6 +18,7 @@ typedef struct Client {
         sd_event *event;
         sd_bus *bus;
         PolkitAgent agent;
+        struct Watch *watch;    /* watch.h; NULL: a call that the daemon does not live to answer is a failure like others */
         bool interrupted;       /* Ctrl-C came while the event loop ran; stays, and ends the next call too */
         sd_event_source *sigint, *sigterm;
         sigset_t signals;       /* those blocked outside of the loop */
@@ -27,6 +28,7 @@ typedef struct Client {
 typedef enum CallKind {
         CALL_READ,
         CALL_CHANGE,
+        CALL_ACQUIRE,           /* a change that ends with its caller */
 } CallKind;
 
 #define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
@@ -54,11 +56,12 @@ void client_note(const char *format, ...) _printf_(1, 2);
 int client_new_call(Client *c, const char *path, const char *interface, const char *member, sd_bus_message **ret);
 /* Appends the trailing a{sv}: those of the given options (VerbOption) that the command line has. target: for OPTION_TARGET. */
 int client_append_options(Client *c, sd_bus_message *m, uint64_t options, const char *target);
-/* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. */
+/* Sends it and waits, with a progress line if that takes long. ret_reply may be NULL. Or status. -EAGAIN, if somebody watches: the daemon is
+ * gone, or going; ask again when it is there. */
 int client_call(Client *c, sd_bus_message *m, CallKind kind, sd_bus_message **ret_reply);
 
 /* Appends the options, sends it and waits; the reply is not looked at. Says so if that was a dry run. Or status. */
-int client_change(Client *c, sd_bus_message *m, uint64_t options);
+int client_change(Client *c, sd_bus_message *m, CallKind kind, uint64_t options);
 
 /* A member of the manager with the signature (s, a{sv}) -> o that changes something. ret_path: the object. Or status. */
 int client_call_manager(Client *c, const char *member, const char *argument, uint64_t options, char **ret_path);

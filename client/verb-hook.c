@@ -12,6 +12,7 @@
 #include "exit-status.h"
 #include "hook-settings.h"
 #include "verbs.h"
+#include "watch.h"
 
 /* libvirt's hook of QEMU domains. libvirt waits for it, and takes its words only at "prepare": a failing "started" or "reconnect" would
  * kill a guest that runs (src/qemu/qemu_process.c), so what is said there is said and no more. Nothing goes to standard output,
@@ -19,6 +20,7 @@
 
 #define DOMAIN_MAX (4U * 1024 * 1024)           /* as much as libvirt takes from its own clients */
 #define SETTLED_USEC (UINT64_C(5) * 1000000)    /* for what is not refused in any case */
+#define RETURN_USEC (UINT64_C(30) * 1000000)    /* for the same, when the daemon is restarted: it looks at everything before it answers */
 #define GRACE_USEC UINT64_C(1000000)            /* the daemon's own words at the deadline are better than ours */
 #define NUMBER_MAX 64U                          /* bytes of a small file with a number or a name in it */
 
@@ -30,11 +32,14 @@ typedef struct Hook {
         const char *guest;
         Domain domain;
         HookSettings settings;
+        Watch watch;
         uint64_t until;         /* CLOCK_MONOTONIC, µs */
+        uint64_t patience;      /* µs, from when the daemon leaves */
         sd_bus_error silence;   /* why the daemon, or the bus, gives no answer: it is asked once */
 } Hook;
 
 static void hook_done(Hook *h) {
+        watch_done(&h->watch);
         domain_done(&h->domain);
         sd_bus_error_free(&h->silence);
 }
@@ -108,15 +113,16 @@ static int append_owner(sd_bus_message *m, const Hook *h, const Owner *o) {
         return r;
 }
 
-/* owner NULL: nothing is told. Negative with an error that has a name, or -ENOMEM without. */
-static int ask(Hook *h, const char *member, const char *wwn, const Owner *owner, sd_bus_error *error) {
+static int ask_once(Hook *h, const char *member, const char *wwn, const Owner *owner, sd_bus_error *error) {
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        if (sd_bus_error_is_set(&h->silence))
-                return sd_bus_error_copy(error, &h->silence);
-
+        h->watch.news = false;
         r = client_open(h->client, usec_left(h) + GRACE_USEC);
+        if (r >= 0 && !h->watch.client) {
+                h->watch.client = h->client;
+                r = watch_daemon(&h->watch);
+        }
         if (r >= 0)
                 r = sd_bus_message_new_method_call(h->client->bus, &m, VHOSTSCSI_BUS_NAME, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE,
                                                    member);
@@ -132,13 +138,42 @@ static int ask(Hook *h, const char *member, const char *wwn, const Owner *owner,
                 r = sd_bus_message_set_allow_interactive_authorization(m, false);
         if (r >= 0)
                 r = sd_bus_call(h->client->bus, m, usec_left(h) + GRACE_USEC, error, NULL);
-        if (r >= 0 || r == -ENOMEM)
-                return r;
-
-        if (!sd_bus_error_is_set(error))
+        if (r < 0 && r != -ENOMEM && !sd_bus_error_is_set(error))
                 sd_bus_error_setf(error, SD_BUS_ERROR_DISCONNECTED, "%s", strerror(-r));
-        if (!is_answer(error))
-                (void) sd_bus_error_copy(&h->silence, error);
+
+        return r;
+}
+
+/* Until the daemon comes, or has gone so that the bus starts it if it is asked for. false: in vain. */
+static bool await_daemon(Hook *h) {
+        h->until = MAX(h->until, h->patience > 0 ? monotonic_usec() + h->patience : 0);
+        h->patience = 0;
+
+        while (!h->watch.news && usec_left(h) > 0)
+                if (sd_event_run(h->client->event, usec_left(h)) < 0)
+                        return false;
+
+        return h->watch.news;
+}
+
+/* Whatever is asked may be asked again, of a daemon that is restarted meanwhile. owner NULL: nothing is told. Negative with an error that has
+ * a name, or -ENOMEM without. */
+static int ask(Hook *h, const char *member, const char *wwn, const Owner *owner, sd_bus_error *error) {
+        int r;
+
+        if (sd_bus_error_is_set(&h->silence))
+                return sd_bus_error_copy(error, &h->silence);
+
+        for (;;) {
+                r = ask_once(h, member, wwn, owner, error);
+                if (r >= 0 || r == -ENOMEM || is_answer(error))
+                        return r;
+                if (!watch_loses(&h->watch, error) || !await_daemon(h))
+                        break;
+                sd_bus_error_free(error);
+        }
+
+        (void) sd_bus_error_copy(&h->silence, error);
         return r;
 }
 
@@ -219,12 +254,12 @@ static int prepare(Hook *h) {
                 }
 
         h->until = monotonic_usec() + h->settings.deadline;
-        while (r == 0 && h->domain.wwpns[n])
-                r = prepare_target(h, h->domain.wwpns[n++]);
+        for (; r == 0 && h->domain.wwpns[n]; n += r == 0)
+                r = prepare_target(h, h->domain.wwpns[n]);
 
         /* All or nothing. libvirt calls for "release" now, but who calls by hand may not. */
         h->until = monotonic_usec() + SETTLED_USEC;
-        for (size_t i = 0; r != 0 && i + 1 < n; i++) {
+        for (size_t i = 0; r != 0 && i < n; i++) {
                 _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
                 (void) ask(h, "Release", h->domain.wwpns[i], NULL, &error);
@@ -302,6 +337,7 @@ static int run_hook(Hook *h, const char *operation) {
         }
 
         h->until = monotonic_usec() + SETTLED_USEC;
+        h->patience = RETURN_USEC;
         if (begun)
                 running(h);
         else

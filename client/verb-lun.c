@@ -117,7 +117,7 @@ int verb_remove_lun(Client *c, char **argv) {
         if (r != 0)
                 return r;
         r = sd_bus_message_append(m, "u", number);
-        return r < 0 ? r : client_change(c, m, OPTIONS_CHANGE | OPTION_FORCE);
+        return r < 0 ? r : client_change(c, m, CALL_CHANGE, OPTIONS_CHANGE | OPTION_FORCE);
 }
 
 /* The option "target" takes a WWN: a label is turned into one here, all else is left to the daemon. */

@@ -2,66 +2,9 @@
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
 #include "print.h"
-#include "progress.h"
 #include "verbs.h"
 #include "view.h"
-
-/* Waiting for a target: asked again when the daemon tells of a change, and never by the clock. */
-typedef struct Watch {
-        Client *client;
-        bool news;
-        bool over;              /* the time is up */
-} Watch;
-
-static int on_news(sd_bus_message *m _unused_, void *userdata, sd_bus_error *error _unused_) {
-        Watch *w = userdata;
-
-        w->news = true;
-        return 0;
-}
-
-static int on_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        Watch *w = userdata;
-
-        w->over = true;
-        return 0;
-}
-
-/* All that can make a target ready. A daemon that leaves is asked again, which starts it. */
-static int watch_subscribe(Watch *w) {
-        static const char *const matches[] = {
-                "type='signal',sender='" VHOSTSCSI_BUS_NAME "',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
-                "type='signal',sender='" VHOSTSCSI_BUS_NAME "',interface='org.freedesktop.DBus.ObjectManager'",
-                "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',"
-                "arg0='" VHOSTSCSI_BUS_NAME "'",
-        };
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(matches); i++)
-                r = sd_bus_add_match(w->client->bus, NULL, matches[i], on_news, w);
-
-        return r;
-}
-
-/* Until there is news, the time is up or somebody has had enough. */
-static int watch_run(Watch *w, const char *detail) {
-        Client *c = w->client;
-        Progress progress = {};
-        int r;
-
-        r = client_interruptible_begin(c);
-        if (r >= 0 && progress_is_possible()) {
-                r = progress_start(&progress, c->event, c->what);
-                progress_set_detail(&progress, detail);
-        }
-
-        while (r >= 0 && !w->news && !w->over && !c->interrupted)
-                r = sd_event_run(c->event, UINT64_MAX);
-
-        progress_stop(&progress);
-        client_interruptible_end(c);
-        return r;
-}
+#include "watch.h"
 
 /* { "ready": …, "problems": [ { "code": …, "detail": … } ] }. Or status. */
 static int check(Client *c, const char *wwn, json_object **ret) {
@@ -142,12 +85,12 @@ static int print_result(const Watch *w, json_object *result, const char *wwn) {
                              w->over ? "still not ready for a guest" : "not ready for a guest");
 }
 
+/* Asked again when the daemon tells of a change, or leaves and comes back, and never by the clock. */
 int verb_ready(Client *c, char **argv) {
-        _cleanup_source_ sd_event_source *deadline = NULL;
         bool wait = c->arguments->given & OPTION_WAIT;
+        _cleanup_(watch_done) Watch w = { .client = c };
         _cleanup_json_ json_object *result = NULL;
         _cleanup_free_ char *wwn = NULL;
-        Watch w = { .client = c };
         int r;
 
         r = client_connect(c);
@@ -158,23 +101,30 @@ int verb_ready(Client *c, char **argv) {
 
         /* Before the first question, so that no news falls between it and the waiting. */
         if (wait) {
-                r = watch_subscribe(&w);
+                r = watch_targets(&w);
                 if (r >= 0)
-                        r = sd_event_add_time_relative(c->event, &deadline, CLOCK_MONOTONIC, c->arguments->wait, 0, on_deadline, &w);
+                        r = watch_limit(&w, c->arguments->wait);
                 if (r < 0)
                         return client_explain(c, r);
+                c->watch = &w;
         }
 
         for (;;) {
+                const char *detail = "the daemon is not there";
+
                 w.news = false;
                 json_object_put(TAKE_PTR(result));
                 r = check(c, wwn, &result);
-                if (r != 0)
+                if (r != 0 && r != -EAGAIN)
                         return r;
-                if (!wait || value_boolean(result, "ready") || w.over)
+                if (r == 0 && (!wait || value_boolean(result, "ready") || w.over))
                         return print_result(&w, result, wwn);
+                if (r == 0)
+                        detail = value_string(json_object_array_get_idx(value_array(result, "problems"), 0), "detail");
+                else if (w.over)
+                        return client_refuse(c, SD_BUS_ERROR_NO_REPLY, "the daemon left, and was not back in time");
 
-                r = watch_run(&w, value_string(json_object_array_get_idx(value_array(result, "problems"), 0), "detail"));
+                r = watch_run(&w, detail);
                 if (r < 0)
                         return client_explain(c, r);
                 if (c->interrupted)

@@ -293,7 +293,7 @@ static int target_call(Client *c, const char *name, const char *member, uint64_t
                         return r;
         }
 
-        return client_change(c, m, options);
+        return client_change(c, m, CALL_CHANGE, options);
 }
 
 int verb_destroy(Client *c, char **argv) {

@@ -20,6 +20,8 @@
  *   { "own": true }, { "own": false }                                  takes and gives back the name
  *   { "exit": true }                                                   dies, with calls unanswered
  *
+ * With an argument it begins without the name.
+ *
  * A variant is [ "signature", value ], a descriptor the text of a file. Each line is echoed as { "done": n } when it has been carried out. */
 
 typedef struct Mock {
@@ -340,7 +342,7 @@ static int on_input(sd_event_source *s _unused_, int fd, uint32_t revents _unuse
         return 0;
 }
 
-int main(void) {
+int main(int argc, char **argv _unused_) {
         Mock mock = { .answers = json_object_new_object() };
         int r;
 
@@ -353,7 +355,7 @@ int main(void) {
                 r = sd_bus_attach_event(mock.bus, mock.event, 0);
         if (r >= 0)
                 r = sd_bus_add_filter(mock.bus, NULL, on_message, &mock);
-        if (r >= 0)
+        if (r >= 0 && argc == 1)
                 r = sd_bus_request_name(mock.bus, VHOSTSCSI_BUS_NAME, 0);
         if (r >= 0)
                 r = sd_event_add_io(mock.event, NULL, STDIN_FILENO, EPOLLIN, on_input, &mock);

@@ -71,7 +71,7 @@ OBJECTS = objects(
 
 BUS_CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><listen>unix:path={dir}/bus</listen><auth>EXTERNAL</auth>
+<busconfig><listen>unix:path={dir}/bus</listen><auth>EXTERNAL</auth><servicedir>{dir}</servicedir>
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/></policy>
 </busconfig>
 '''
@@ -80,8 +80,8 @@ BUS_CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 class Mock:
     """mock-daemon: orders in, calls out."""
 
-    def __init__(self, env):
-        self.process = subprocess.Popen([MOCK], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, env, absent=False):
+        self.process = subprocess.Popen([MOCK, *(['absent'] if absent else [])], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.calls = []
         self.called = threading.Condition()
         self.lines = queue.Queue()
@@ -108,6 +108,10 @@ class Mock:
         self.process.stdin.write(json.dumps(order) + '\n')
         self.process.stdin.flush()
         self.lines.get(timeout=10)
+
+    def die(self):
+        self.process.kill()
+        self.process.wait()
 
     def settle(self):
         """What was called before has been read."""
@@ -174,6 +178,13 @@ class Case(unittest.TestCase):
     def assert_call(self, call, path, interface, member, signature, args):
         self.assertEqual((call['path'], call['interface'], call['member'], call['signature'], call['args']),
                          (path, interface, member, signature, args))
+
+
+    def other_mock(self):
+        """One that has not the name yet, to be taught before it is asked."""
+        mock = Mock(self.env, absent=True)
+        self.addCleanup(mock.end)
+        return mock
 
 
 class TestLook(Case):
@@ -352,6 +363,32 @@ class TestReady(Case):
         self.assertEqual(process.returncode, 0)
         self.assertEqual(len([c for c in self.mock.calls if c['member'] == 'Check']), 2)
 
+    def test_restarted(self):
+        """In the middle of the question, and between two."""
+        for times in (1, 2):
+            mocks = [self.other_mock() for _ in range(times)]
+            self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS, **({'delay': -1} if times == 1 else {}))
+            self.mock.calls.clear()
+            process = subprocess.Popen([VHSCSICTL, 'ready', A, '--wait=1min'], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.mock.wait_for_call('Check')
+            for n, mock in enumerate(mocks):
+                self.mock.settle()
+                self.mock.die()
+                self.mock = mock
+                mock.answer('Check', 'ba(ss)', True, [], **({'delay': -1} if n + 1 < times else {}))
+                mock.order(own=True)
+                mock.wait_for_call('Check')
+            self.assertEqual(process.communicate(timeout=20), (b'', b''))
+            self.assertEqual(process.returncode, 0)
+        self.mock.answer('Check', delay=-1)
+        self.mock.calls.clear()
+        process = subprocess.Popen([VHSCSICTL, 'ready', A, '--wait=1s'], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.mock.wait_for_call('Check')
+        self.mock.settle()
+        self.mock.die()
+        self.assertIn(b'was not back in time', process.communicate(timeout=20)[1])
+        self.assertEqual(process.returncode, 29)
+
     def test_time_is_up(self):
         self.mock.answer('Check', 'ba(ss)', False, self.PROBLEMS)
         begin = time.monotonic()
@@ -490,6 +527,43 @@ class TestOwner(Case):
         self.run_ctl('acquire', A, 'vm', status=5)
         self.assertIn('vm-a (libvirt, pid 4711) has it', self.stderr)
 
+    def test_restarted(self):
+        """For what is left of the time."""
+        self.mock.answer('Acquire', delay=-1)
+        other = self.other_mock()
+        other.answer('Acquire')
+        p = subprocess.Popen([VHSCSICTL, 'acquire', A, 'vm', '--wait=1min'], env=self.env, stderr=subprocess.PIPE, text=True)
+        self.mock.wait_for_call('Acquire')
+        self.mock.settle()
+        self.mock.die()
+        other.order(own=True)
+        self.assertEqual(p.communicate(timeout=20)[1], '')
+        self.assertEqual(p.returncode, 0)
+        other.settle()
+        (first,), (second,) = ([c['args'] for c in mock.calls if c['member'] == 'Acquire'] for mock in (self.mock, other))
+        self.assertEqual((first[:2], second[:2]), ([A, 'vm'], [A, 'vm']))
+        self.assertTrue(50_000_000 < second[2]['wait'] < first[2]['wait'])
+        # Without a time it is a failure like others.
+        other.answer('Acquire', delay=-1)
+        other.calls.clear()
+        p = subprocess.Popen([VHSCSICTL, 'acquire', A, 'vm'], env=self.env, stderr=subprocess.PIPE, text=True)
+        other.wait_for_call('Acquire')
+        other.settle()
+        other.die()
+        self.assertIn('gave no answer', p.communicate(timeout=20)[1])
+        self.assertEqual(p.returncode, 29)
+
+    def test_interrupted(self):
+        """A caller that leaves acquires nothing."""
+        self.mock.answer('Acquire', delay=-1)
+        p = subprocess.Popen([VHSCSICTL, 'acquire', A, 'vm', '--wait=1min'], env=self.env, stderr=subprocess.PIPE, text=True)
+        self.mock.wait_for_call('Acquire')
+        p.send_signal(signal.SIGINT)
+        said = p.communicate(timeout=20)[1]
+        self.assertIn('Nothing was acquired', said)
+        self.assertNotIn('goes on', said)
+        self.assertEqual(p.returncode, 130)
+
     def test_release(self):
         self.mock.answer('Release')
         self.run_ctl('release', A, 'vm')
@@ -590,6 +664,51 @@ class TestHook(HookCase):
             given = self.hook('prepare', self.domain(A), program=[*self.LIBVIRT, name, *hook])[-1][3]
             with open(f'{self.root}/pid', encoding='ascii') as f:
                 self.assertEqual(given.get('pid'), int(f.read()) if is_named else None)
+
+    def test_restarted(self):
+        """A daemon that leaves or dies while it is asked is asked again, and what it says then counts."""
+        for operation, member in (('prepare', 'Acquire'), ('started', 'Acquire'), ('release', 'Release')):
+            for dies in (True, False):
+                with self.subTest((operation, dies)):
+                    other = self.other_mock()
+                    other.answer('Acquire')
+                    other.answer('Release')
+                    if operation == 'prepare':
+                        other.refuse('Acquire', ERROR + 'InUse', 'vm-b has it')
+                    self.mock.calls.clear()
+                    self.mock.answer(member, delay=-1)
+                    p = self.begin(operation, self.domain(A))
+                    self.mock.wait_for_call(member)
+                    self.mock.settle()
+                    if not dies:
+                        self.mock.order(answer={'error': 'org.freedesktop.DBus.Error.Failed', 'message': 'The service gave the request up'})
+                        self.mock.order(own=False)
+                    self.mock.settle()
+                    self.assertEqual(len(self.asked()), 1)
+                    self.mock.die()
+                    self.mock = other
+                    other.order(own=True)
+                    self.end(p, *((5, 'vm-b has it') if operation == 'prepare' else ()))
+                    other.settle()
+                    self.assertEqual([c[:2] for c in self.asked()], [(member, A)])
+
+    def test_left(self):
+        """It does not come back in time: as if it had never been there. Nobody asks it all the time."""
+        self.exist(A)
+        for strict in (True, False):
+            self.mock.refuse('Acquire', 'org.freedesktop.DBus.Error.Failed', 'gave up')
+            self.mock.calls.clear()
+            begin = time.monotonic()
+            self.hook('prepare', self.domain(A), '--wait=500ms', *(['--strict'] if strict else []), status=1 if strict else 0, said='gave up')
+            self.assertGreaterEqual(time.monotonic() - begin, 0.5)
+            self.assertEqual(len(self.asked()), 1)
+        self.mock.answer('Acquire', delay=-1)
+        self.mock.calls.clear()
+        p = self.begin('prepare', self.domain(A), '--wait=500ms')
+        self.mock.wait_for_call('Acquire')
+        self.mock.settle()
+        self.mock.die()
+        self.end(p, said='unchecked')
 
     def test_bus_that_hangs(self):
         """It lets one in, and says nothing."""
