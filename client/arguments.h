@@ -83,6 +83,7 @@ typedef struct Arguments {
         size_t n_attributes;
 
         bool help, version;
+        bool is_hook;                   /* called by the name of libvirt's hook, and so by libvirt */
         char **verb;                    /* the verb and its arguments, NULL-terminated; points into argv */
         int n_verb;
 } Arguments;

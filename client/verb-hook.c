@@ -32,6 +32,8 @@ typedef struct Hook {
         const char *guest;
         Domain domain;
         HookSettings settings;
+        pid_t parent;
+        uint32_t libvirt;       /* the parent, if it is a libvirt daemon: if that ends, nobody starts the guest, nor tells of its end */
         Watch watch;
         uint64_t until;         /* CLOCK_MONOTONIC, µs */
         uint64_t patience;      /* µs, from when the daemon leaves */
@@ -52,22 +54,22 @@ static uint64_t usec_left(const Hook *h) {
 
 /* ---- processes ---- */
 
-/* The libvirt daemon that waits for us: if it ends now, nobody starts the guest, nor tells of its end. 0: it is somebody else who does. */
-static uint32_t libvirt_pid(void) {
+/* Looked for once, at the begin: later, init has taken its place if it ended. -ESRCH: it has ended already. */
+static int find_libvirt(Hook *h) {
         static const char *const names[] = { "libvirtd", "virtqemud" };
         _cleanup_free_ char *name = NULL;
-        pid_t pid = getppid();
         char path[64];
+        int r;
 
-        snprintf(path, sizeof path, "/proc/%d/comm", (int) pid);
-        if (read_attribute_at(AT_FDCWD, path, NUMBER_MAX, &name) < 0)
-                return 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        h->parent = getppid();
+        snprintf(path, sizeof path, "/proc/%d/comm", (int) h->parent);
+        r = read_attribute_at(AT_FDCWD, path, NUMBER_MAX, &name);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(names); i++)
                 if (streq(name, names[i]))
-                        return (uint32_t) pid;
+                        h->libvirt = (uint32_t) h->parent;
 
-        return 0;
+        /* Whom init has taken over was libvirt's: nobody else calls the hook by that name. */
+        return getppid() != h->parent || (h->client->arguments->is_hook && h->parent == 1 && h->libvirt == 0) ? -ESRCH : 0;
 }
 
 /* QEMU's, of a guest that runs. 0: libvirt does not say. */
@@ -224,7 +226,7 @@ static int prepare_alone(const Hook *h, const char *wwn, const sd_bus_error *err
 }
 
 static int prepare_target(Hook *h, const char *wwn) {
-        Owner owner = { .waits = true, .pid = libvirt_pid() };
+        Owner owner = { .waits = true, .pid = h->libvirt };
         _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -235,6 +237,14 @@ static int prepare_target(Hook *h, const char *wwn) {
                 return r;
 
         return is_answer(&error) ? refuse(h, error.name, strempty(error.message)) : prepare_alone(h, wwn, &error);
+}
+
+static bool is_orphan(const Hook *h) {
+        return h->libvirt > 0 && getppid() != h->parent;
+}
+
+static int refuse_orphan(const Hook *h) {
+        return refuse(h, VHOSTSCSI_ERROR("NotReady"), "the libvirt daemon that starts it has ended");
 }
 
 static int prepare(Hook *h) {
@@ -255,7 +265,9 @@ static int prepare(Hook *h) {
 
         h->until = monotonic_usec() + h->settings.deadline;
         for (; r == 0 && h->domain.wwpns[n]; n += r == 0)
-                r = prepare_target(h, h->domain.wwpns[n]);
+                r = is_orphan(h) ? refuse_orphan(h) : prepare_target(h, h->domain.wwpns[n]);
+        if (r == 0 && is_orphan(h))
+                r = refuse_orphan(h);
 
         /* All or nothing. libvirt calls for "release" now, but who calls by hand may not. */
         h->until = monotonic_usec() + SETTLED_USEC;
@@ -315,12 +327,14 @@ static int read_domain(Domain *ret, const char **ret_why) {
 
 static int run_hook(Hook *h, const char *operation) {
         bool prepares = streq(operation, "prepare"), begun = streq(operation, "started") || streq(operation, "reconnect");
+        bool orphan;
         const char *why;
         int r;
 
         if (!prepares && !begun && !streq(operation, "release"))
                 return 0;
 
+        orphan = find_libvirt(h) < 0;
         r = read_domain(&h->domain, &why);
         if (r == -EINVAL) {
                 client_note("vhscsid: cannot %s %s: the domain on standard input: %s", prepares ? "start" : "tell of", h->guest, why);
@@ -331,6 +345,8 @@ static int run_hook(Hook *h, const char *operation) {
         if (!h->domain.wwpns)
                 return 0;
 
+        if (prepares && orphan)
+                return refuse_orphan(h);
         if (prepares) {
                 r = hook_settings_load(&h->settings, h->client->arguments);
                 return r < 0 ? r : prepare(h);

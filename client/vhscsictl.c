@@ -252,7 +252,7 @@ static int hook_arguments(Arguments *a, int argc, char **argv) {
         static char verb[] = "libvirt-hook";
 
         argv[0] = verb;
-        *a = (Arguments) { .verb = argv, .n_verb = argc };
+        *a = (Arguments) { .verb = argv, .n_verb = argc, .is_hook = true };
         return 0;
 }
 

@@ -665,6 +665,37 @@ class TestHook(HookCase):
             with open(f'{self.root}/pid', encoding='ascii') as f:
                 self.assertEqual(given.get('pid'), int(f.read()) if is_named else None)
 
+    def test_libvirt_ends(self):
+        """In the middle of it: whose parent init is now acquires nothing more, and has nothing."""
+        self.mock.answer('Acquire', delay=-1)
+        hook = [f'{self.root}/pid', VHSCSICTL, 'libvirt-hook', 'vm-a', 'prepare', 'begin', '-']
+        p = self.begin('prepare', self.domain(A, B), program=[*self.LIBVIRT, 'libvirtd', *hook])
+        self.mock.wait_for_call('Acquire')
+        p.kill()
+        p.wait()
+        self.mock.order(answer={})
+        self.end(p, -signal.SIGKILL, 'cannot start vm-a: the libvirt daemon that starts it has ended')
+        self.mock.settle()
+        self.assertEqual([c[:2] for c in self.asked()], [('Acquire', A), ('Release', A)])
+        self.assertEqual(self.asked()[0][3]['pid'], p.pid)
+
+    def test_libvirt_has_ended(self):
+        """Before the hook looks for it."""
+        link = f'{self.root}/50-vhscsid'
+        os.symlink(os.path.realpath(VHSCSICTL), link)
+        orphan = ("import os, sys, time; parent = os.getpid()\n"
+                  "if os.fork(): os._exit(0)\n"
+                  "while os.getppid() == parent: time.sleep(0.001)\n"
+                  "if os.getppid() != 1: sys.exit('another one')\n"
+                  "os.execv(sys.argv[1], sys.argv[1:])")
+        p = self.begin('prepare', self.domain(A), program=[sys.executable, '-c', orphan, link, 'vm-a', 'prepare', 'begin', '-'])
+        error = p.communicate(timeout=60)[1].decode()
+        if 'another one' in error:
+            self.skipTest('init is not who takes children over')
+        self.assertIn('has ended', error)
+        self.mock.settle()
+        self.assertEqual(self.asked(), [])
+
     def test_restarted(self):
         """A daemon that leaves or dies while it is asked is asked again, and what it says then counts."""
         for operation, member in (('prepare', 'Acquire'), ('started', 'Acquire'), ('release', 'Release')):
