@@ -134,12 +134,19 @@ class Mock:
 
 
 class Case(unittest.TestCase):
+    SERVICE = None      # what the bus runs when the daemon is asked for and not there: a script, formatted with dir and mock
+
     @classmethod
     def setUpClass(cls):
         cls.dir = tempfile.mkdtemp(prefix='vhscsictl-test-')
         os.chmod(cls.dir, 0o755)
         with open(f'{cls.dir}/bus.conf', 'w', encoding='ascii') as f:
             f.write(BUS_CONFIG.format(dir=cls.dir))
+        if cls.SERVICE:
+            with open(f'{cls.dir}/service', 'w', encoding='ascii') as f:
+                f.write(cls.SERVICE.format(dir=cls.dir, mock=MOCK))
+            with open(f'{cls.dir}/org.vhostscsi.service', 'w', encoding='ascii') as f:
+                f.write(f'[D-BUS Service]\nName=org.vhostscsi\nExec=/bin/sh {cls.dir}/service\n')
         cls.bus = subprocess.Popen(['dbus-daemon', f'--config-file={cls.dir}/bus.conf', '--nofork', '--nopidfile', '--print-address=1'],
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         address = cls.bus.stdout.readline().strip()
@@ -847,6 +854,104 @@ class TestHook(HookCase):
         self.assertEqual(os.readlink(link), '/bin/true')
         for args in (['--install', 'vm-a'], ['--install', '--strict'], [], ['vm-a'], ['vm-a', 'prepare', 'begin', '-', 'x']):
             self.run_ctl('libvirt-hook', *args, env=env, status=2)
+
+
+class HookMatrix(HookCase):
+    """Every operation, of every domain, whatever becomes of the daemon: nothing on standard output, and what fails where."""
+    OPERATIONS = ('prepare', 'start', 'started', 'stopped', 'release', 'migrate', 'restore', 'reconnect', 'attach')
+    WINDOW = 24         # hooks at once: some wait for their time
+
+    def domains(self):
+        """(name, document, targets that are asked for; None: it cannot be read)"""
+        targets = (A, B, 'naa.5001405ccccccccc')
+        return [*((f'{n} hostdevs', self.domain(*targets[:n]), n) for n in (3, 1, 0)), ('malformed', self.domain(A)[:-5], None), ('empty', '', None),
+                ('8 MiB', self.domain(A, more=f'<!--{"x" * (8 << 20)}-->'), None), ('bomb', self.domain(A, name='&c;', head=self.BOMB), None)]
+
+    def expected(self, operation, n, answers):
+        """(status, lines on standard error)"""
+        if operation in self.SILENT or n == 0:
+            return 0, 0
+        if n is None:
+            return (2 if operation == 'prepare' else 0), 1
+        if answers:
+            return 0, 0
+        # Each target that is started on unchecked is told of, and else that there is no answer.
+        return 0, n if operation == 'prepare' else 1
+
+    def matrix(self, answers, *options, begun=lambda: None):
+        self.exist(A, B, 'naa.5001405ccccccccc')
+        cells, running = [(operation, *d) for d in self.domains() for operation in self.OPERATIONS], []
+
+        def end():
+            (operation, name, _, n), process = running.pop(0)
+            out, error = process.communicate(timeout=60)
+            with self.subTest((operation, name)):
+                self.assertEqual((process.returncode, error.count(b'\n')), self.expected(operation, n, answers), error)
+                self.assertEqual(out, b'')
+
+        for cell in cells:
+            running.append((cell, self.begin(cell[0], cell[2], *options)))
+            if len(running) == self.WINDOW:
+                begun()
+                end()
+        while running:
+            end()
+
+
+class TestHookMatrix(HookMatrix):
+    ASKED = {'Acquire': 3 * 4, 'Release': 4}
+
+    def count(self):
+        self.mock.settle()
+        return {member: sum(c[0] == member for c in self.asked()) for member in self.ASKED}
+
+    def test_up(self):
+        self.matrix(True)
+        self.assertEqual(self.count(), self.ASKED)
+
+    def test_absent(self):
+        self.mock.order(own=False)
+        self.matrix(False)
+        self.assertEqual(self.count(), {'Acquire': 0, 'Release': 0})
+
+    def test_hung(self):
+        """Asked once a domain."""
+        for member in self.ASKED:
+            self.mock.answer(member, delay=-1)
+        self.matrix(False, '--wait=100ms')
+        self.assertEqual(self.count(), {'Acquire': 3 * 2, 'Release': 2})
+
+
+class TestHookStarting(HookMatrix):
+    """The bus starts the daemon, which takes its time."""
+    SERVICE = """
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path={dir}/bus
+{{
+        echo '{{"on": "Acquire", "signature": "", "reply": []}}'
+        echo '{{"on": "Release", "signature": "", "reply": []}}'
+        : > {dir}/started
+        cat {dir}/go
+}} | {mock} absent > /dev/null
+"""
+
+    def test_starting(self):
+        self.mock.die()
+        os.mkfifo(f'{self.dir}/go')
+        begin, go = time.monotonic(), []
+
+        def begun():
+            """Those that ask wait: now it may go on."""
+            while not go and not os.path.exists(f'{self.dir}/started'):
+                self.assertLess(time.monotonic() - begin, 20, 'the bus starts nothing')
+                time.sleep(0.01)
+            if not go:
+                go.append(open(f'{self.dir}/go', 'w', encoding='ascii'))
+                self.addCleanup(go[0].close)
+                go[0].write('{"own": true}\n')
+                go[0].flush()
+
+        self.matrix(True, begun=begun)
+        self.assertTrue(go)
 
 
 class TestChange(Case):
