@@ -3,11 +3,13 @@
 
 #include "engine/acquire.h"
 #include "engine/owners.h"
+#include "engine/queue.h"
 #include "engine/ready.h"
 #include "engine/undo.h"
 #include "kernel/process.h"
 
 #define PROBLEMS_TOLD 3U        /* in the text of an error */
+#define SILENT_USEC UINT64_C(1000000)   /* until it is looked again for what nobody tells of */
 
 static int check_free(Engine *e, const char *wwn, const char *key, uint32_t uid, bool force, bool running, Refusal *refusal) {
         const Target *t = registry_target(&e->registry, wwn);
@@ -136,6 +138,8 @@ static int settle(Engine *e, Request *r, bool is_over, Refusal *refusal) {
                         return refuse_problems(r->owner->wwn, &problems, REFUSAL_TIMED_OUT, refusal);
                 if (problems.lasting && !r->patient)
                         return refuse_problems(r->owner->wwn, &problems, REFUSAL_NOT_READY, refusal);
+                if (problems.silent)
+                        queue_retry_by(e, engine_now(e) + SILENT_USEC);
                 return 0;
         }
 

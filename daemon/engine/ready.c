@@ -121,6 +121,7 @@ int ready_check(Engine *e, const char *wwn, const char *owner, ProblemList *ret)
         code = fabric_find_problem(&e->fabric, &why);
         if (code)
                 r = add(&p, code, false, "%s", why);
+        p.silent = code != NULL;
 
         if (r >= 0 && !t)
                 r = strv_contains(e->registry.bad, wwn) ?

@@ -13,6 +13,7 @@ typedef struct Problem {
 typedef struct ProblemList {
         Problem *problems;
         size_t n, room;
+        bool silent;            /* nobody tells of the end of one of them */
         bool lasting;           /* at least one of them is not about to be settled by a pass that runs or is due */
 } ProblemList;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <limits.h>
 #include <stdarg.h>
 #include <sys/sysmacros.h>
 
@@ -55,9 +56,14 @@ uint32_t fabric_queues_max(const Fabric *f) {
         return QEMU_QUEUES_MAX;
 }
 
+/* "node 0", or the file $RUNTIME_DIRECTORY/no-node, of whose coming and going the daemon hears nothing. */
 const char *fabric_find_problem(const Fabric *f, const char **ret_why) {
-        *ret_why = "The node is not there: so it was said on standard input";
-        return without_node ? "no-node" : NULL;
+        const char *directory = getenv("RUNTIME_DIRECTORY");
+        char path[PATH_MAX];
+
+        *ret_why = "The node is not there: so it was said on standard input, or by a file";
+        snprintf(path, sizeof path, "%s/no-node", strempty(directory));
+        return without_node || access(path, F_OK) == 0 ? "no-node" : NULL;
 }
 
 static void disk_appear(unsigned n, uint64_t size) {

@@ -1198,6 +1198,25 @@ class Owners(BusTest):
         with self.refused("TimedOut", saying="waits for its disk"):
             self.acquire("a", wait=0)
 
+    def test_waits_for_the_node(self) -> None:
+        """Nobody tells the daemon that it has come."""
+        missing = self.host.dir / "run/no-node"
+        missing.touch()
+        with self.refused("TimedOut", saying="node"):
+            self.acquire("a", wait=1)
+        serial = self.send("a", wait=self.SECOND * 600)
+        wait_until("it waits", lambda: self.answer("b") == "InUse")
+        looks: list[str] = []
+
+        def is_quiet() -> bool:
+            """Nothing wakes the daemon any more, after which it would look in any case."""
+            looks.append((pathlib.Path("/proc") / str(self.host.daemon.pid) / "status").read_text().partition("voluntary_ctxt_switches")[2])
+            return looks[-10:] == looks[-1:] * 10
+
+        wait_until("it is quiet", is_quiet)
+        missing.unlink()
+        self.assertEqual(self.bus.wait(serial, 20), ())
+
     def test_a_guest_comes_meanwhile(self) -> None:
         """Who is attached is asked again when what was missing has come."""
         self.add_lun(self.target, "wwid=36000")
