@@ -6,6 +6,21 @@
 #include "view.h"
 #include "watch.h"
 
+#define SILENT_USEC UINT64_C(1000000)
+
+/* Of the end of these the kernel tells nobody: not of a guest that goes (vhost_scsi), of a process, of a node or of a module. */
+static bool is_silent(json_object *result) {
+        json_object *problems = value_array(result, "problems");
+        static const char *const codes[] = { "in-use", "no-node", "no-module" };
+
+        for (size_t i = 0; i < value_length(problems); i++)
+                for (size_t k = 0; k < ELEMENTSOF(codes); k++)
+                        if (streq(value_string(json_object_array_get_idx(problems, i), "code"), codes[k]))
+                                return true;
+
+        return false;
+}
+
 /* { "ready": …, "problems": [ { "code": …, "detail": … } ] }. Or status. */
 static int check(Client *c, const char *wwn, json_object **ret) {
         _cleanup_json_ json_object *result = json_object_new_object(), *problems = json_object_new_array(), *raw = NULL;
@@ -85,7 +100,8 @@ static int print_result(const Watch *w, json_object *result, const char *wwn) {
                              w->over ? "still not ready for a guest" : "not ready for a guest");
 }
 
-/* Asked again when the daemon tells of a change, or leaves and comes back, and never by the clock. */
+/* Asked again when the daemon tells of a change, or leaves and comes back; by the clock only while something stands in the way of which nobody
+ * tells. */
 int verb_ready(Client *c, char **argv) {
         bool wait = c->arguments->given & OPTION_WAIT;
         _cleanup_(watch_done) Watch w = { .client = c };
@@ -124,7 +140,9 @@ int verb_ready(Client *c, char **argv) {
                 else if (w.over)
                         return client_refuse(c, SD_BUS_ERROR_NO_REPLY, "the daemon left, and was not back in time");
 
-                r = watch_run(&w, detail);
+                r = r == 0 && is_silent(result) ? watch_again(&w, SILENT_USEC) : 0;
+                if (r >= 0)
+                        r = watch_run(&w, detail);
                 if (r < 0)
                         return client_explain(c, r);
                 if (c->interrupted)

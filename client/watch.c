@@ -8,6 +8,7 @@ void watch_done(Watch *w) {
         for (size_t i = 0; i < ELEMENTSOF(w->matches); i++)
                 w->matches[i] = sd_bus_slot_unref(w->matches[i]);
         w->deadline = sd_event_source_disable_unref(w->deadline);
+        w->again = sd_event_source_disable_unref(w->again);
         if (w->client && w->client->watch == w)
                 w->client->watch = NULL;
 }
@@ -41,6 +42,13 @@ static int on_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void
         return 0;
 }
 
+static int on_again(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Watch *w = userdata;
+
+        w->news = true;
+        return 0;
+}
+
 /* The bus sees it before the calls that come after, so there is no need to wait for its answer. */
 static int match(Watch *w, size_t i, const char *rule, sd_bus_message_handler_t handler) {
         return sd_bus_add_match_async(w->client->bus, w->matches + i, rule, handler, on_installed, w);
@@ -68,6 +76,10 @@ int watch_limit(Watch *w, uint64_t usec) {
         return sd_event_add_time_relative(w->client->event, &w->deadline, CLOCK_MONOTONIC, usec, 0, on_deadline, w);
 }
 
+int watch_again(Watch *w, uint64_t usec) {
+        return sd_event_add_time_relative(w->client->event, &w->again, CLOCK_MONOTONIC, usec, 0, on_again, w);
+}
+
 int watch_run(Watch *w, const char *detail) {
         Client *c = w->client;
         Progress progress = {};
@@ -82,6 +94,7 @@ int watch_run(Watch *w, const char *detail) {
         while (r >= 0 && !w->news && !w->over && !c->interrupted)
                 r = sd_event_run(c->event, UINT64_MAX);
 
+        w->again = sd_event_source_disable_unref(w->again);
         progress_stop(&progress);
         client_interruptible_end(c);
         return r;

@@ -334,7 +334,7 @@ class TestLook(Case):
 
 
 class TestReady(Case):
-    PROBLEMS = [['lun-waiting', 'LUN 3 waits for its disk'], ['no-node', 'There is no /dev/vhost-scsi']]
+    PROBLEMS = [['lun-waiting', 'LUN 3 waits for its disk'], ['no-nexus', 'The portal group has no nexus']]
 
     def changed(self):
         self.mock.order(signal='PropertiesChanged', path=lun_path(A, 0), interface='org.freedesktop.DBus.Properties', signature='sa{sv}as',
@@ -353,7 +353,7 @@ class TestReady(Case):
         out = self.run_ctl('ready', A, status=18)
         self.assertEqual([line.split(None, 1) for line in out.splitlines()[1:]], self.PROBLEMS)
         result = json.loads(self.run_ctl('ready', A, '--json=short', status=18))
-        self.assertEqual(result['problems'][1], {'code': 'no-node', 'detail': 'There is no /dev/vhost-scsi'})
+        self.assertEqual(result['problems'][1], {'code': 'no-nexus', 'detail': 'The portal group has no nexus'})
         self.run_ctl('ready', A, '--wait=soon', status=2)
         self.mock.refuse('Check', ERROR + 'InvalidWwn')
         self.run_ctl('ready', 'naa.1', status=7)
@@ -369,6 +369,12 @@ class TestReady(Case):
         self.assertEqual(process.communicate(timeout=20), (b'', b''))
         self.assertEqual(process.returncode, 0)
         self.assertEqual(len([c for c in self.mock.calls if c['member'] == 'Check']), 2)
+
+    def test_waits_for_silence(self):
+        """Of these nobody tells."""
+        for code in ('in-use', 'no-node', 'no-module'):
+            self.mock.answer('Check', 'ba(ss)', False, [*self.PROBLEMS, [code, 'x']], next={'signature': 'ba(ss)', 'reply': [True, []]})
+            self.assertEqual(self.run_ctl('ready', A, '--wait=1min'), '')
 
     def test_restarted(self):
         """In the middle of the question, and between two."""
