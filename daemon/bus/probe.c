@@ -43,12 +43,19 @@ int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actio
         return authorize_and_ask(e, m, t, true, actions, o, o->timeout, error);
 }
 
-int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const AcquireOptions *o, sd_bus_error *error) {
+int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, AcquireOptions *o, sd_bus_error *error) {
         /* The time is for what is missing; whoever does not wait for that wants an answer all the same. */
-        uint64_t timeout = o->has_wait ? MAX(o->wait, ACQUIRE_USEC) : UINT64_MAX;
+        uint64_t timeout = o->has_wait ? MAX(o->wait, ACQUIRE_USEC) : UINT64_MAX, spent = request_time_probed(e, m);
+        int r;
 
         /* A guest that is said to run is not asked for: whoever is attached is it. Nor where an owner is known. */
-        return authorize_and_ask(e, m, t, !o->running && t && !owners_get(e, t->wwn), actions, &o->common, MIN(timeout, o->common.timeout), error);
+        r = authorize_and_ask(e, m, t, !o->running && t && !owners_get(e, t->wwn), actions, &o->common, MIN(timeout, o->common.timeout), error);
+        if (r <= 0)
+                return r;
+
+        o->wait -= MIN(o->wait, spent);
+        o->common.timeout -= o->common.timeout == UINT64_MAX ? 0 : MIN(o->common.timeout, spent);
+        return 1;
 }
 
 /* Until the survey that was asked for is over. */

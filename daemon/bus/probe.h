@@ -18,8 +18,8 @@ bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t);
  * t NULL: there is none. */
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error);
 
-/* The same before an acquisition, of which what is known need not be asked. */
-int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const AcquireOptions *o, sd_bus_error *error);
+/* The same before an acquisition, of which what is known need not be asked. 1: the options have as much less time as the asking took. */
+int probe_before_acquisition(Engine *e, sd_bus_message *m, Target *t, unsigned actions, AcquireOptions *o, sd_bus_error *error);
 
 /* The same before a foreign target is adopted: authorized, and with a fresh and close look at it. t NULL: there is none, which only the caller
  * may be told who is allowed to ask. */

@@ -54,6 +54,7 @@ int request_new(Engine *e, RequestKind kind, sd_bus_message *message, sd_bus_mes
         r->reply = reply;
         r->target = t;
         r->lun = UINT32_MAX;
+        r->since = engine_now(e);
         r->pidfd = -EBADF;
         list_init(&r->link);
         list_append(t ? &t->requests : &e->rescans, &r->link);
@@ -147,6 +148,16 @@ bool request_take_probed(Engine *e, sd_bus_message *message) {
         }
 
         return false;
+}
+
+uint64_t request_time_probed(Engine *e, const sd_bus_message *message) {
+        const Request *r;
+
+        LIST_FOREACH(&e->probed, r, const Request, link)
+                if (r->message == message)
+                        return engine_now(e) - r->since;
+
+        return 0;
 }
 
 void request_flush(Engine *e) {

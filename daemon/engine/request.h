@@ -45,6 +45,7 @@ typedef struct Request {
         sd_bus_track *caller;   /* ACQUIRE: ends with it */
         bool undoing;           /* the change failed and is being taken back; then failure is the answer */
         bool begun;             /* PROBE: the pass that answers it runs */
+        uint64_t since;         /* PROBE: when it was asked, CLOCK_MONOTONIC µs */
         Refusal failure;
         sd_event_source *timeout;
 } Request;
@@ -67,3 +68,5 @@ void request_flush(Engine *e);
 
 /* "What was asked first for this very message is answered": set by request_again() for a PROBE or a SURVEY, taken (once) by the handler. */
 bool request_take_probed(Engine *e, sd_bus_message *message);
+/* How long that took, µs; before it is taken. 0: nothing was asked. */
+uint64_t request_time_probed(Engine *e, const sd_bus_message *message);

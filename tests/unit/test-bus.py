@@ -1198,6 +1198,23 @@ class Owners(BusTest):
         with self.refused("TimedOut", saying="waits for its disk"):
             self.acquire("a", wait=0)
 
+    def test_the_question_is_of_the_time(self) -> None:
+        """A pass that hangs in the kernel keeps the answer back for two seconds (STALL_USEC)."""
+        other = self.create("naa.5001405aabbccdd7")
+        for target in (self.target, other):
+            self.add_lun(target, "wwid=36009", shareable=True)
+        lun = self.add_lun(self.target, "wwid=36000")
+        self.host.tell("suspend 0")
+        remove = self.bus.send("Remove", "a{sv}", options(force=True), path=lun, interface=LUN, dest=NAME)
+        wait_until("the unlinking hangs", lambda: self.get(lun, LUN, "State") == "draining")
+        serials = [self.send("a", wwn, wait=self.SECOND * wait // 10) for wwn, wait in ((WWN, 22), ("naa.5001405aabbccdd7", 33))]
+        for serial in reversed(serials):
+            with self.refused("TimedOut", saying="waits for its disk"):
+                self.bus.wait(serial, 20)
+            self.assertTrue(self.bus.answered(serials[0]) or serial == serials[0])
+        self.host.tell("resume 0")
+        self.bus.wait(remove, 20)
+
     def test_waits_for_the_node(self) -> None:
         """Nobody tells the daemon that it has come."""
         missing = self.host.dir / "run/no-node"
