@@ -22,6 +22,7 @@
 #define SETTLED_USEC (UINT64_C(5) * 1000000)    /* for what is not refused in any case */
 #define RETURN_USEC (UINT64_C(30) * 1000000)    /* for the same, when the daemon is restarted: it looks at everything before it answers */
 #define GRACE_USEC UINT64_C(1000000)            /* the daemon's own words at the deadline are better than ours */
+#define ASKED_USEC (UINT64_C(5) * 1000000)      /* so long it waits for the kernel, to say who is attached, however short the deadline is */
 #define NUMBER_MAX 64U                          /* bytes of a small file with a number or a name in it */
 
 #define FABRIC_DIR "/sys/kernel/config/target/vhost"
@@ -117,9 +118,11 @@ static int append_owner(sd_bus_message *m, const Hook *h, const Owner *o) {
 
 static int ask_once(Hook *h, const char *member, const char *wwn, const Owner *owner, sd_bus_error *error) {
         _cleanup_message_ sd_bus_message *m = NULL;
+        uint64_t timeout;
         int r;
 
         h->watch.news = false;
+        timeout = MAX(usec_left(h), owner && owner->waits ? ASKED_USEC : 0);
         r = client_open(h->client, usec_left(h) + GRACE_USEC);
         if (r >= 0 && !h->watch.client) {
                 h->watch.client = h->client;
@@ -139,7 +142,7 @@ static int ask_once(Hook *h, const char *member, const char *wwn, const Owner *o
         if (r >= 0)
                 r = sd_bus_message_set_allow_interactive_authorization(m, false);
         if (r >= 0)
-                r = sd_bus_call(h->client->bus, m, usec_left(h) + GRACE_USEC, error, NULL);
+                r = sd_bus_call(h->client->bus, m, timeout + GRACE_USEC, error, NULL);
         if (r < 0 && r != -ENOMEM && !sd_bus_error_is_set(error))
                 sd_bus_error_setf(error, SD_BUS_ERROR_DISCONNECTED, "%s", strerror(-r));
 
