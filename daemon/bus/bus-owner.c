@@ -7,6 +7,7 @@
 #include "bus/probe.h"
 #include "dbus/vhostscsi-names.h"
 #include "engine/acquire.h"
+#include "engine/hotplug.h"
 #include "engine/ready.h"
 
 static int append_problems(sd_bus_message *reply, const ProblemList *l) {
@@ -66,6 +67,8 @@ static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (!probe_before_reading(e, m, t))
                 return 1;
 
+        if (t)
+                hotplug_look_at_luns(e, t);
         r = ready_check(e, name, owner, &problems);
         if (r >= 0)
                 r = sd_bus_message_new_method_return(m, &reply);

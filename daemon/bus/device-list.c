@@ -104,6 +104,7 @@ int device_list_append(Engine *e, sd_bus_message *reply) {
         int r;
 
         hotplug_flush(e);
+        hotplug_look_at_maps(e);
         r = mounts_new(&mounts);
         if (r >= 0)
                 r = sorted_devices(e, &devices, &n);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "engine/acquire.h"
+#include "engine/hotplug.h"
 #include "engine/owners.h"
 #include "engine/queue.h"
 #include "engine/ready.h"
@@ -242,6 +243,7 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(owner_freep) Owner *owner = NULL;
         _cleanup_close_ int pidfd = -EBADF;
+        const Target *t;
         bool made;
         int r;
 
@@ -269,11 +271,15 @@ int acquire_target(Engine *e, sd_bus_message *m, const char *wwn, const char *ke
         r = ensure_target(e, wwn, o, &made, refusal);
         if (r < 0)
                 return r;
+
+        t = registry_target(&e->registry, wwn);
+        if (t)
+                hotplug_look_at_luns(e, t);
         if (!o->common.dry_run)
                 return hold(e, m, TAKE_PTR(owner), TAKE_FD(pidfd), made, o);
 
         /* What would be made would be ready. */
-        if (o->running || !registry_target(&e->registry, wwn))
+        if (o->running || !t)
                 return 0;
         r = ready_check(e, wwn, o->common.force ? NULL : key, &problems);
         return r < 0 || problems.n == 0 ? r : refuse_problems(wwn, &problems, REFUSAL_NOT_READY, refusal);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/hotplug.h"
+#include "engine/lun-view.h"
 #include "engine/refusal.h"
 #include "model/source.h"
 
@@ -205,6 +206,40 @@ bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata) {
 void hotplug_flush(Engine *e) {
         if (e->uevents)
                 uevents_flush(e->uevents);
+}
+
+void hotplug_look_at_map(Engine *e, const Device *d) {
+        dev_t devnum = d->devnum;
+        Device *now = NULL;
+        int r;
+
+        if (!e->uevents || !device_is_map(d))
+                return;
+
+        r = uevents_is_suspended(e->uevents, d);
+        if (r >= 0 && (r > 0) != d->suspended)
+                r = uevents_read_device(e->uevents, devnum, &now);
+        if (now)
+                hotplug_on_device(devnum, now, e);
+        /* That it is gone, its event tells. */
+        else if (r < 0 && r != -ENODEV)
+                log_warning_errno(r, "Cannot tell whether a map is suspended");
+}
+
+void hotplug_look_at_maps(Engine *e) {
+        Device *d;
+
+        INVENTORY_FOREACH(e->inventory, d)
+                hotplug_look_at_map(e, d);
+}
+
+void hotplug_look_at_luns(Engine *e, const Target *t) {
+        for (size_t i = 0; i < t->n_luns; i++) {
+                const Device *d = lun_view_device(e, t->luns[i]);
+
+                if (d)
+                        hotplug_look_at_map(e, d);
+        }
 }
 
 int hotplug_enumerate(Engine *e) {

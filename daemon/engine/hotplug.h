@@ -16,7 +16,12 @@ void hotplug_on_guest(const char *wwn, void *userdata);
 /* Before anything looks at devices in general, not at one that a LUN names: those have been read. */
 void hotplug_flush(Engine *e);
 
-/* Reads everything again; what is not there any more is taken as removed. */
+/* Asks the kernel whether maps are suspended: of that there is no news (uevents_is_suspended()). For whoever is about to tell how they are.
+ * Pointers to what was known of them are invalid afterwards. */
+void hotplug_look_at_map(Engine *e, const Device *d);           /* any device: others are left alone */
+void hotplug_look_at_maps(Engine *e);                           /* of the host */
+void hotplug_look_at_luns(Engine *e, const Target *t);          /* that its LUNs stand on */
+
 /* A file that a LUN stands on: takes the device over; NULL: its filesystem is not there. */
 void hotplug_on_file(Engine *e, const char *source, Device *device);
 
@@ -31,6 +36,7 @@ void hotplug_note(Engine *e, Lun *l, const Device *d);
 void hotplug_save_settled(Engine *e);                           /* all but those that a pass has news for */
 void hotplug_save_others(Engine *e, const Target *t);           /* all but t, which may be NULL */
 
+/* Reads everything again; what is not there any more is taken as removed. */
 int hotplug_enumerate(Engine *e);
 
 /* LUNs whose device the keys name. */

@@ -203,9 +203,12 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
                 r = inventory_resolve(e->inventory, text, &found);
                 if (r == -ENOTUNIQ)
                         return refuse(refusal, REFUSAL_INVALID_SOURCE, "Several devices answer to %s; name one of them", text);
-                if (r >= 0)
-                        d = found;
-                else if (kind == SOURCE_BY_PATH)
+                if (r >= 0) {
+                        dev_t devnum = found->devnum;
+
+                        hotplug_look_at_map(e, found);
+                        d = inventory_by_devnum(e->inventory, devnum);
+                } else if (kind == SOURCE_BY_PATH)
                         /* What is there later may be anything. */
                         return refuse(refusal, REFUSAL_DEVICE_NOT_FOUND, "There is no device at %s", text);
                 else if (kind == SOURCE_BY_ID) {

@@ -530,6 +530,13 @@ Uevents *uevents_free(Uevents *u) {
         return NULL;
 }
 
+int uevents_is_suspended(Uevents *u, const Device *d) {
+        _cleanup_close_ int dirfd = -EBADF;
+
+        dirfd = sysfs_open_block(u->root_fd, d->devnum);
+        return dirfd < 0 ? dirfd : sysfs_read_is(dirfd, "dm/suspended", "1");
+}
+
 /* ---- what stands on a device ---- */
 
 int uevents_holders(Uevents *u, const Device *d, char ***ret) {

@@ -41,6 +41,10 @@ int uevents_enumerate(Uevents *u);
 /* Reads one device now (its event may still be on the way). -ENODEV if there is none. */
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret);
 
+/* Is the map suspended now, as the kernel has it? 1 or 0; -ENODEV if there is none. Of a resume there is an event, of a suspend there is
+ * none (drivers/md/dm.c, dm_suspend(); do_resume() of dm-ioctl.c). */
+int uevents_is_suspended(Uevents *u, const Device *d);
+
 /* Names (kernel names; for maps the dm name) of what holds the device: sysfs holders/. ret: NULL-terminated, maybe empty. */
 int uevents_holders(Uevents *u, const Device *d, char ***ret);
 

@@ -75,7 +75,7 @@ bool device_equal(const Device *a, const Device *b) {
                 a->unsuitable == b->unsuitable;
 }
 
-static bool device_is_map(const Device *d) {
+bool device_is_map(const Device *d) {
         return d->kind == DEVICE_MULTIPATH || d->kind == DEVICE_MAP;
 }
 

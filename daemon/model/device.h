@@ -82,6 +82,7 @@ DEFINE_CLEANUP(Device *, device_free);
 const char *device_key(const Device *d, const char *kind);
 
 bool device_equal(const Device *a, const Device *b);            /* every field */
+bool device_is_map(const Device *d);                            /* of device-mapper, multipath's or another */
 
 /* From the device's own fields only: NOT_READY, IGNORED, PATH_MEMBER, UNSUITABLE or USABLE. Who mounted or holds it is added by the one
  * who asked the outside world (engine/survey.c). ret_detail (may be NULL): text for people, NULL for USABLE. */

@@ -353,6 +353,29 @@ class LifeTest(LabTest):
         self.addCleanup((DEBUG / "virtual_gb").write_text, "0")
         self.grown(lun, guest, block, 1 << 30, grow)
 
+    # -- suspended, of which there is no event
+
+    def test_suspended(self) -> None:
+        """Noticed at the next look, whoever takes it, and with a signal; the resume makes an event of its own."""
+        disk = DmDisk(NullDisk().device)
+        self.addCleanup(disk.remove)
+        target = self.api.create()
+        lun = target.add_lun(disk.device)
+        watch = Watch(lun)
+        look = {"Check": lambda: self.api.manager.call("Check", "sa{sv}", target.wwn, {}), "ListDevices": self.api.devices,
+                "Rescan": lambda: self.api.manager.call("Rescan", timeout=120)}
+        for by, act in look.items():
+            with self.subTest(by):
+                disk.suspend()
+                answer = act()
+                self.assertEqual((lun.get("State"), lun.get("Health")), ("degraded", "suspended"))
+                if by == "Check":
+                    self.assertEqual((answer[0], answer[1][0][0]), (False, "lun-degraded"))
+                    self.assertRegex(answer[1][0][1], "is suspended")
+                disk.resume()
+                self.is_in(lun, "online", "ok")
+                self.assertEqual(watch.changes(), [{"Health": "suspended", "State": "degraded"}, {"Health": "ok", "State": "online"}])
+
     # -- what is said of devices
 
     def verdict(self, name: str) -> tuple[str, str]:
@@ -443,8 +466,7 @@ class LifeTest(LabTest):
         self.wait_verdict(dm, ("usable", ""))
         self.wait_verdict(under.kernel, ("held", f"held by {disk.name}"))
         disk.suspend()
-        run(f"udevadm trigger -c change /dev/{dm}")
-        self.wait_verdict(dm, ("not-ready", "suspended"))
+        self.assertEqual(self.verdict(dm), ("not-ready", "suspended"), "of which there is no event")
         disk.resume()
         self.wait_verdict(dm, ("usable", ""))
 

@@ -370,6 +370,10 @@ int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
         return disk_describe(minor(devnum), ret);
 }
 
+int uevents_is_suspended(Uevents *u, const Device *d) {
+        return d->suspended;
+}
+
 int uevents_holders(Uevents *u, const Device *d, char ***ret) {
         *ret = NULL;
         return 0;

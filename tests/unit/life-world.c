@@ -292,6 +292,10 @@ int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
         return 0;
 }
 
+int uevents_is_suspended(Uevents *u, const Device *d) {
+        return d->suspended;
+}
+
 int uevents_holders(Uevents *u, const Device *d, char ***ret) {
         unsigned m = minor(d->devnum);
         char **v = calloc(2, sizeof *v);

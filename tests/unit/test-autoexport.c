@@ -45,6 +45,10 @@ int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
         return -ENODEV;
 }
 
+int uevents_is_suspended(Uevents *u, const Device *d) {
+        return d->suspended;
+}
+
 int uevents_holders(Uevents *u, const Device *d, char ***ret) {
         *ret = NULL;
         return 0;

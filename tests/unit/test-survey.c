@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib.h>
+#include <sys/sysmacros.h>
+
+#include "engine-fixture.h"
+#include "engine/hotplug.h"
+#include "engine/lun-view.h"
+
+/* What is asked of the outside world at the moment of a call. Stands for kernel/uevents.c: a host with one map. */
+
+#define WWN "naa.5001405aaaaaaaaa"
+#define SOURCE "dm-uuid=mpath-36000"
+#define DEVNUM makedev(254, 3)
+
+struct Uevents {
+        bool there, suspended;
+        unsigned n_reads;
+};
+
+static Uevents host;
+
+static Device *map_now(void) {
+        Device *d = device_new();
+
+        g_assert_nonnull(d);
+        d->devnum = DEVNUM;
+        d->kind = DEVICE_MULTIPATH;
+        d->name = g_strdup("dm-3");
+        d->node = g_strdup("/dev/dm-3");
+        d->dm_name = g_strdup("mpatha");
+        d->identity = g_strdup(SOURCE);
+        g_assert_cmpint(strv_extend(&d->keys, SOURCE), >=, 0);
+        d->link = g_strdup("/dev/disk/by-id/dm-uuid-mpath-36000");
+        d->diskseq = 7;
+        d->size = 1 << 20;
+        d->block_size = 512;
+        d->valid_paths = d->total_paths = 2;
+        d->stable = d->initialized = d->ready = true;
+        d->suspended = host.suspended;
+        return d;
+}
+
+void uevents_flush(Uevents *u) {
+}
+
+int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
+        return 0;
+}
+
+int uevents_enumerate(Uevents *u) {
+        return 0;
+}
+
+int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
+        u->n_reads++;
+        if (!u->there || devnum != DEVNUM)
+                return -ENODEV;
+
+        *ret = map_now();
+        return 0;
+}
+
+int uevents_is_suspended(Uevents *u, const Device *d) {
+        g_assert_true(d->devnum == DEVNUM);
+        return u->there ? u->suspended : -ENODEV;
+}
+
+int uevents_holders(Uevents *u, const Device *d, char ***ret) {
+        *ret = NULL;
+        return 0;
+}
+
+int uevents_multipath_holder(Uevents *u, const Device *d, char **ret) {
+        return 0;
+}
+
+int uevents_stack(Uevents *u, const Device *d, dev_t **ret, size_t *ret_n) {
+        *ret = g_new(dev_t, 1);
+        **ret = d->devnum;
+        *ret_n = 1;
+        return 0;
+}
+
+static void begin(Fixture *f) {
+        fixture_init(f);
+        host = (Uevents) { .there = true };
+        f->engine.uevents = &host;
+        fake_block_add_simple(DEVNUM, "/dev/dm-3", 7);
+        hotplug_on_device(DEVNUM, map_now(), &f->engine);
+}
+
+static void end(Fixture *f) {
+        f->engine.uevents = NULL;
+        fixture_done(f);
+}
+
+static void assert_is(Fixture *f, const Lun *l, LunState state, DeviceHealth health) {
+        LunView v;
+
+        lun_view_make(&f->engine, l, &v);
+        g_assert_cmpint(v.state, ==, state);
+        g_assert_cmpint(v.health, ==, health);
+}
+
+/* Nobody tells of a suspend; whoever asks how things are makes us look. */
+static void test_suspend_without_news(void) {
+        Fixture f = {};
+        Target *t;
+        Lun *l;
+
+        begin(&f);
+        t = fixture_create(&f, WWN);
+        l = fixture_add_lun(&f, t, SOURCE);
+        fixture_run(&f);
+        assert_is(&f, l, LUN_ONLINE, HEALTH_OK);
+
+        host.suspended = true;
+        hotplug_look_at_luns(&f.engine, t);
+        assert_is(&f, l, LUN_DEGRADED, HEALTH_SUSPENDED);
+        g_assert_false(list_is_empty(&l->publish_link));
+        host.suspended = false;
+        hotplug_look_at_maps(&f.engine);
+        assert_is(&f, l, LUN_ONLINE, HEALTH_OK);
+        fixture_run(&f);
+        g_assert_true(l->linked);
+
+        /* Nothing new is not read again, and what has vanished has an event of its own. */
+        host.n_reads = 0;
+        hotplug_look_at_maps(&f.engine);
+        host.there = false;
+        hotplug_look_at_maps(&f.engine);
+        g_assert_cmpuint(host.n_reads, ==, 0);
+        assert_is(&f, l, LUN_ONLINE, HEALTH_OK);
+        end(&f);
+}
+
+/* The kernel would wait in the middle of opening it. */
+static void test_suspended_is_waited_for(void) {
+        Fixture f = {};
+        Target *t;
+        Lun *l;
+
+        begin(&f);
+        t = fixture_create(&f, WWN);
+        host.suspended = true;
+        l = fixture_add_lun(&f, t, SOURCE);
+        fixture_run(&f);
+        assert_is(&f, l, LUN_WAITING, HEALTH_SUSPENDED);
+        g_assert_false(fake_block_is_open(DEVNUM));
+
+        host.suspended = false;
+        hotplug_on_device(DEVNUM, map_now(), &f.engine);
+        fixture_run(&f);
+        assert_is(&f, l, LUN_ONLINE, HEALTH_OK);
+        end(&f);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/survey/suspend-without-news", test_suspend_without_news);
+        g_test_add_func("/survey/suspended-is-waited-for", test_suspended_is_waited_for);
+
+        return g_test_run();
+}
