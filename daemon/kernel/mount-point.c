@@ -9,6 +9,7 @@
 
 #include "base/errno.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kernel/mount-point.h"
 
 typedef struct udev Udev;
@@ -34,7 +35,7 @@ void mount_point_done(MountPoint *p) {
         *p = (MountPoint) {};
 }
 
-int mount_table_new(MountTable **ret) {
+int mount_table_read(const char *mountinfo, MountTable **ret) {
         _cleanup_(mount_table_freep) MountTable *t = calloc(1, sizeof *t);
         int r;
 
@@ -45,7 +46,7 @@ int mount_table_new(MountTable **ret) {
         if (!t->table)
                 return -ENOMEM;
 
-        r = mnt_table_parse_file(t->table, "/proc/self/mountinfo");
+        r = mnt_table_parse_file(t->table, mountinfo);
         if (r < 0)
                 return r;
         if (r > 0)
@@ -53,6 +54,10 @@ int mount_table_new(MountTable **ret) {
 
         *ret = TAKE_PTR(t);
         return 0;
+}
+
+int mount_table_new(MountTable **ret) {
+        return mount_table_read("/proc/self/mountinfo", ret);
 }
 
 MountTable *mount_table_free(MountTable *t) {
@@ -96,7 +101,7 @@ static bool is_memory(struct libmnt_fs *fs) {
         return streq(type, "tmpfs") || streq(type, "ramfs");
 }
 
-static int name_filesystem(struct libmnt_fs *fs, char **ret) {
+static int name_whole(struct libmnt_fs *fs, char **ret) {
         const char *type = strempty(mnt_fs_get_fstype(fs)), *source = strempty(mnt_fs_get_source(fs));
         struct statfs st;
         int r;
@@ -114,6 +119,28 @@ static int name_filesystem(struct libmnt_fs *fs, char **ret) {
                 r = asprintf(ret, "%s:%s", type, source);
 
         return r < 0 ? -ENOMEM : 0;
+}
+
+static int name_filesystem(struct libmnt_fs *fs, char **ret) {
+        _cleanup_free_ char *whole = NULL, *part = NULL;
+        const char *root = mnt_fs_get_root(fs);
+        int r;
+
+        r = name_whole(fs, &whole);
+        if (r < 0)
+                return r;
+
+        /* Of btrfs, what is mounted by default may be a subvolume. */
+        if (isempty(root) || streq(root, "/")) {
+                *ret = TAKE_PTR(whole);
+                return 0;
+        }
+
+        r = text_printable(root, &part);
+        if (r < 0)
+                return r;
+
+        return asprintf(ret, "%s:%s", whole, part) < 0 ? -ENOMEM : 0;
 }
 
 /* Not mnt_table_find_mountpoint(), which asks the file as well. Backwards: of several on one directory the last is the one to be seen. */

@@ -13,7 +13,8 @@
 typedef struct MountPoint {
         char *target;           /* the directory */
         /* What is mounted there, the same after a reboot: "uuid=…" if udev knows one, else "TYPE:SOURCE"; of one in memory, which is
-         * another each time, with a number of that instance. */
+         * another each time, with a number of that instance. ":/DIRECTORY" follows if it is not all of it, but a part that was bound there,
+         * or a subvolume. */
         char *filesystem;
         uint64_t id;            /* stx_mnt_id of statx() */
         dev_t devnum;
@@ -27,6 +28,7 @@ void mount_point_done(MountPoint *p);
 typedef struct MountTable MountTable;
 
 int mount_table_new(MountTable **ret);
+int mount_table_read(const char *mountinfo, MountTable **ret);  /* a file of that form */
 MountTable *mount_table_free(MountTable *t);                    /* returns NULL */
 DEFINE_CLEANUP(MountTable *, mount_table_free);
 

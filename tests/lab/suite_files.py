@@ -125,6 +125,32 @@ class FilesTest(LabTest):
         run(["mount", wrong, str(MOUNT)])
         self.assertEqual(sha256(str(FILE), MIB), bad)
 
+    def test_another_part_of_the_filesystem(self) -> None:
+        """What is bound there must be the same directory of the filesystem: the other one has a file of that name as well."""
+        device = self.filesystem("whole")
+        whole = Path("/srv/whole")
+        whole.mkdir(exist_ok=True)
+        self.addCleanup(lambda: run(["umount", "-l", str(whole)], check=False))
+        run(["mount", device, str(whole)])
+        for part in ("one", "two"):
+            (whole / part).mkdir()
+            run(["truncate", "-s", f"{MIB}M", str(whole / part / FILE.name)])
+        run(["mount", "--bind", str(whole / "one"), str(MOUNT)])
+        target = self.api.create()
+        self.assertEqual(target.add_lun(f"file={FILE}").get("State"), "online")
+        run(["umount", "-l", str(MOUNT)])
+
+        for what in (whole / "two", whole):
+            run(["mount", "--bind", str(what), str(MOUNT)])
+            self.start_anew(target)
+            lun = self.again(target)
+            self.assertEqual((lun.get("State"), fileio()), ("failed", []), what)
+            self.assertRegex(lun.get("LastError")[1], "another filesystem")
+            run(["umount", str(MOUNT)])
+            lun.wait_state("waiting")
+        run(["mount", "--bind", str(whole / "one"), str(MOUNT)])
+        lun.wait_state("online")
+
     def test_the_mount_is_late(self) -> None:
         device = self.filesystem("late")
         target, _ = self.export(device)
