@@ -9,8 +9,6 @@
 #include "kernel/mount-point.h"
 #include "model/source.h"
 
-#define SECTOR 512U             /* what fileio counts in */
-
 struct Files {
         MountWatch *watch;
 };
@@ -28,7 +26,7 @@ static int make_device(const char *source, const MountPoint *p, uint64_t size, D
         d->devnum = p->devnum;
         d->diskseq = p->id;
         d->size = size;
-        d->block_size = SECTOR;
+        d->block_size = FILES_SECTOR;
         d->stable = d->initialized = d->ready = true;
         d->name = strdup(strrchr(path, '/') + 1);
         d->node = strdup(path);
@@ -208,7 +206,7 @@ int files_resolve(Engine *e, const char *source, char **ret_source, const Device
                 return r;
         if (!S_ISREG(st.st_mode))
                 return refuse(refusal, REFUSAL_INVALID_SOURCE, "%s is not a regular file", source_value(text));
-        if (st.st_size < (off_t) SECTOR)
+        if (st.st_size < (off_t) FILES_SECTOR)
                 return refuse(refusal, REFUSAL_NOT_READY, "%s is smaller than a sector; give it the size that the disk shall have", source_value(text));
 
         drop_unused(e);
@@ -216,7 +214,7 @@ int files_resolve(Engine *e, const char *source, char **ret_source, const Device
         if (!registry_backstore(&e->registry, text)) {
                 r = mount_table_find(table, source_value(text), &p);
                 if (r >= 0)
-                        r = make_device(text, &p, (uint64_t) st.st_size / SECTOR * SECTOR, &d);
+                        r = make_device(text, &p, (uint64_t) st.st_size / FILES_SECTOR * FILES_SECTOR, &d);
                 if (r < 0)
                         return r;
                 hotplug_on_file(e, text, TAKE_PTR(d));

@@ -7,6 +7,8 @@
 /* Files as devices: one is there while the filesystem on which it was exported is mounted where it was then. Whether the file itself is there
  * is seen by the pass that opens it: a look at a file may hang, and the daemon must not. */
 
+#define FILES_SECTOR 512U       /* what fileio counts in */
+
 typedef struct Files Files;
 
 int files_new(Engine *e, Files **ret);                          /* watches the mount table */

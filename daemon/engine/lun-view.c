@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/files.h"
 #include "engine/lun-view.h"
 
 Device *lun_view_device(Engine *e, const Lun *l) {
@@ -36,7 +37,12 @@ void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
         ret->size = d ? d->size : 0;
         ret->block_size = d ? d->block_size : 0;
 
-        if (d)
+        if (l->linked && backstore_is_file(b)) {
+                /* The guest has what was opened, also when its filesystem is not to be found at that place any more. */
+                ret->size = b->size;
+                ret->block_size = FILES_SECTOR;
+                snprintf(ret->device, sizeof ret->device, "%s", source_value(b->source));
+        } else if (d)
                 lun_view_device_path(d, ret->device, sizeof ret->device);
         else
                 snprintf(ret->device, sizeof ret->device, "%s", strempty(b->device));

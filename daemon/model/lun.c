@@ -82,6 +82,9 @@ bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
 DeviceHealth lun_health(const Lun *l, const Device *device, bool gone) {
         if (gone)
                 return HEALTH_GONE;
+        /* An open file can be read and written, whatever is mounted where it was found. */
+        if (l->linked && backstore_is_file(l->backstore))
+                return HEALTH_OK;
 
         return device_health(device, !l->backstore->readonly, false);
 }

@@ -7,6 +7,7 @@
 #include "engine-fixture.h"
 #include "engine/edit.h"
 #include "engine/files.h"
+#include "engine/lun-view.h"
 #include "kernel/mount-point.h"
 #include "model/plan.h"
 #include "model/source.h"
@@ -26,6 +27,18 @@ static char *make_file(const char *name, off_t size) {
         g_assert_cmpint(ftruncate(fd, size), ==, 0);
         close(fd);
         return path;
+}
+
+/* As its guest has it. */
+static void assert_whole(Fixture *f, const Lun *l, const char *path) {
+        LunView v;
+
+        lun_view_make(&f->engine, l, &v);
+        g_assert_cmpint(v.state, ==, LUN_ONLINE);
+        g_assert_cmpint(v.health, ==, HEALTH_OK);
+        g_assert_cmpuint(v.size, ==, SIZE);
+        g_assert_cmpuint(v.block_size, ==, 512);
+        g_assert_cmpstr(v.device, ==, path);
 }
 
 static LunState state_of(Fixture *f, const Lun *l) {
@@ -59,7 +72,7 @@ static void test_life(void) {
         fixture_run(&f);
         g_assert_cmpstr(l->backstore->source, ==, source);
         g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
-        g_assert_cmpuint(l->backstore->size, ==, SIZE);
+        assert_whole(&f, l, path);
         g_assert_true(cfs_exists(f.engine.cfs, "core/fileio_0"));
 
         /* Looking again, and a restart: nothing to do. */
@@ -77,7 +90,7 @@ static void test_life(void) {
         files_look(&f.engine);
         fixture_run(&f);
         g_assert_true(l->linked);
-        g_assert_cmpint(state_of(&f, l), ==, LUN_ONLINE);
+        assert_whole(&f, l, path);
         g_assert_cmpuint(fake_count(FAKE_MUTATING), ==, 0);
 
         g_unlink(link);
