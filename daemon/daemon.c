@@ -129,9 +129,9 @@ static int start_devices(Engine *e) {
         if (r < 0)
                 return log_error_errno(r, "Cannot enumerate devices");
 
-        r = files_new(e, &e->files);
+        r = files_new(&e->files);
         if (r < 0)
-                return log_error_errno(r, "Cannot watch the mount table");
+                return log_oom();
         files_look(e);
 
         /* Before the first look, so that nobody comes in between. */

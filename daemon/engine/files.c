@@ -10,7 +10,10 @@
 #include "model/source.h"
 
 struct Files {
-        MountWatch *watch;
+        MountWatch *watch;      /* NULL while no LUN stands on a file */
+        /* Disks without which nobody can tell what is mounted: udev is still to process them. */
+        dev_t *awaited;
+        size_t n_awaited;
 };
 
 static int make_device(const char *source, const MountPoint *p, uint64_t size, Device **ret) {
@@ -55,6 +58,27 @@ int files_promise(Backstore *b, const Device *d) {
         return b->identity && b->mount ? 0 : -ENOMEM;
 }
 
+static int await(Files *f, dev_t devnum) {
+        dev_t *p = reallocarray(f->awaited, f->n_awaited + 1, sizeof *p);
+
+        if (!p)
+                return -ENOMEM;
+
+        f->awaited = p;
+        f->awaited[f->n_awaited++] = devnum;
+        return 0;
+}
+
+bool files_await(const Engine *e, dev_t devnum) {
+        const Files *f = e->files;
+
+        for (size_t i = 0; f && i < f->n_awaited; i++)
+                if (f->awaited[i] == devnum)
+                        return true;
+
+        return false;
+}
+
 static int look_at(Engine *e, const MountTable *table, const Backstore *b) {
         _cleanup_(mount_point_done) MountPoint p = {};
         Device *d = NULL;
@@ -63,8 +87,12 @@ static int look_at(Engine *e, const MountTable *table, const Backstore *b) {
         r = mount_table_find(table, source_value(b->source), &p);
         if (r == -ENOMEM)
                 return r;
+        if (r >= 0 && e->files && p.awaited != 0) {
+                r = await(e->files, p.awaited);
+                if (r < 0)
+                        return r;
         /* Nothing is mounted where its filesystem was: the file that may be there now is not the one. */
-        if (r >= 0 && streq_ptr(p.target, b->mount)) {
+        } else if (r >= 0 && streq_ptr(p.target, b->mount)) {
                 r = make_device(b->source, &p, b->size, &d);
                 if (r < 0)
                         return r;
@@ -83,19 +111,35 @@ static void drop_unused(Engine *e) {
                         device_free(inventory_take_file(e->inventory, d->identity));
 }
 
+static void on_mounts(void *userdata) {
+        files_look(userdata);
+}
+
+static int watch(Engine *e) {
+        Files *f = e->files;
+
+        return f && !f->watch ? mount_watch_new(e->event, on_mounts, e, &f->watch) : 0;
+}
+
 void files_look(Engine *e) {
         _cleanup_(mount_table_freep) MountTable *table = NULL;
         Target *t;
         int r = 0;
 
         drop_unused(e);
+        if (e->files)
+                e->files->n_awaited = 0;
+
         REGISTRY_FOREACH(&e->registry, t)
                 for (size_t i = 0; !t->foreign && r >= 0 && i < t->n_luns; i++) {
                         const Backstore *b = t->luns[i]->backstore;
 
                         if (!backstore_is_file(b))
                                 continue;
+                        /* The watch before the look: what is mounted meanwhile is seen twice, not never. */
                         if (!table)
+                                r = watch(e);
+                        if (r >= 0 && !table)
                                 r = mount_table_new(&table);
                         if (r >= 0)
                                 r = look_at(e, table, b);
@@ -103,23 +147,17 @@ void files_look(Engine *e) {
 
         if (r < 0)
                 log_warning_errno(r, "Cannot tell on which filesystems the exported files are");
+
+        /* Nobody wants to know any more. */
+        if (r >= 0 && !table && e->files)
+                e->files->watch = mount_watch_free(e->files->watch);
 }
 
-static void on_mounts(void *userdata) {
-        files_look(userdata);
-}
-
-int files_new(Engine *e, Files **ret) {
+int files_new(Files **ret) {
         _cleanup_(files_freep) Files *f = calloc(1, sizeof *f);
-        int r;
 
         if (!f)
                 return -ENOMEM;
-
-        /* Before the first look: what is mounted meanwhile is seen twice, not never. */
-        r = mount_watch_new(e->event, on_mounts, e, &f->watch);
-        if (r < 0)
-                return r;
 
         *ret = TAKE_PTR(f);
         return 0;
@@ -130,6 +168,7 @@ Files *files_free(Files *f) {
                 return NULL;
 
         mount_watch_free(f->watch);
+        free(f->awaited);
         free(f);
         return NULL;
 }
@@ -147,6 +186,9 @@ static int find_local(const MountTable *table, const char *path, MountPoint *ret
                 return refuse(refusal, REFUSAL_DEVICE_UNSAFE, "%s is not a file of anybody's, but the kernel's (%s)", path, p.filesystem);
         if (p.network)
                 return refuse(refusal, REFUSAL_DEVICE_UNSAFE, "%s is on %s, which is not a local filesystem", path, p.filesystem);
+        if (p.awaited != 0)
+                return refuse(refusal, REFUSAL_NOT_READY, "udev has not finished with the disk that %s is on, so its filesystem has no lasting name; try again",
+                              path);
 
         *ret = p;
         p = (MountPoint) {};
@@ -195,7 +237,9 @@ int files_resolve(Engine *e, const char *source, char **ret_source, const Device
         struct stat st;
         int r;
 
-        r = mount_table_new(&table);
+        r = watch(e);
+        if (r >= 0)
+                r = mount_table_new(&table);
         if (r == -ENOMEM)
                 return r;
         if (r < 0)

@@ -11,12 +11,15 @@
 
 typedef struct Files Files;
 
-int files_new(Engine *e, Files **ret);                          /* watches the mount table */
+int files_new(Files **ret);                                     /* to watch the mount table while a LUN stands on a file */
 Files *files_free(Files *f);                                    /* returns NULL */
 DEFINE_CLEANUP(Files *, files_free);
 
 /* Looks again for every file that a LUN stands on. */
 void files_look(Engine *e);
+
+/* Must files_look() be called when there is news of that disk? */
+bool files_await(const Engine *e, dev_t devnum);
 
 /* Of a new backstore: the filesystem that its file, the device, is on. */
 int files_promise(Backstore *b, const Device *d);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/autoexport.h"
+#include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/lun-view.h"
 #include "engine/refusal.h"
@@ -130,9 +131,8 @@ void hotplug_mark_device(Engine *e, const Device *d) {
                         mark_backstore(e, b, d);
 }
 
-void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
+static void take_device(Engine *e, dev_t devnum, Device *device) {
         _cleanup_(device_freep) Device *old = NULL;
-        Engine *e = userdata;
         InventoryChange change;
         int r;
 
@@ -158,6 +158,14 @@ void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
         if (old)
                 hotplug_mark_device(e, old);
         hotplug_mark_device(e, inventory_by_devnum(e->inventory, devnum));
+}
+
+void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
+        Engine *e = userdata;
+
+        take_device(e, devnum, device);
+        if (files_await(e, devnum))
+                files_look(e);
 }
 
 void hotplug_on_file(Engine *e, const char *source, Device *device) {
@@ -199,8 +207,8 @@ bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata) {
         if (names_backstore(e, keys) || (known && (!isempty(known->wish_target) || names_backstore(e, known->keys))))
                 return true;
 
-        /* One that is up, and has lost the name by which it was found. */
-        return finder_next_open(&e->registry.finder, devnum, NULL);
+        /* One that is up, and has lost the name by which it was found; or that exported files are on. */
+        return finder_next_open(&e->registry.finder, devnum, NULL) || files_await(e, devnum);
 }
 
 void hotplug_flush(Engine *e) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "base/errno.h"
 #include "base/log.h"
@@ -69,8 +70,14 @@ MountTable *mount_table_free(MountTable *t) {
         return NULL;
 }
 
-/* NULL: udev knows none. Of a filesystem on several disks the mount's source is one of them, and all have the same. */
-static int read_uuid(const char *source, char **ret) {
+/* Where no udev runs, there is nobody to wait for. */
+static bool udev_will_tell(UdevDevice *device) {
+        return device && udev_device_get_is_initialized(device) <= 0 && access("/run/udev/control", F_OK) >= 0;
+}
+
+/* NULL: udev knows none; or not yet, then the device is told. Of a filesystem on several disks the mount's source is one of them, and all have
+ * the same. */
+static int read_uuid(const char *source, char **ret, dev_t *ret_awaited) {
         _cleanup_(udev_device_unrefp) UdevDevice *device = NULL;
         _cleanup_(udev_unrefp) Udev *udev = NULL;
         const char *uuid;
@@ -90,6 +97,8 @@ static int read_uuid(const char *source, char **ret) {
         uuid = device ? udev_device_get_property_value(device, "ID_FS_UUID") : NULL;
         if (uuid && asprintf(&s, "uuid=%s", uuid) < 0)
                 return -ENOMEM;
+        if (!uuid && udev_will_tell(device))
+                *ret_awaited = st.st_rdev;
 
         *ret = s;
         return 0;
@@ -101,12 +110,12 @@ static bool is_memory(struct libmnt_fs *fs) {
         return streq(type, "tmpfs") || streq(type, "ramfs");
 }
 
-static int name_whole(struct libmnt_fs *fs, char **ret) {
+static int name_whole(struct libmnt_fs *fs, char **ret, dev_t *ret_awaited) {
         const char *type = strempty(mnt_fs_get_fstype(fs)), *source = strempty(mnt_fs_get_source(fs));
         struct statfs st;
         int r;
 
-        r = read_uuid(source, ret);
+        r = read_uuid(source, ret, ret_awaited);
         if (r < 0 || *ret)
                 return r;
 
@@ -121,12 +130,12 @@ static int name_whole(struct libmnt_fs *fs, char **ret) {
         return r < 0 ? -ENOMEM : 0;
 }
 
-static int name_filesystem(struct libmnt_fs *fs, char **ret) {
+static int name_filesystem(struct libmnt_fs *fs, char **ret, dev_t *ret_awaited) {
         _cleanup_free_ char *whole = NULL, *part = NULL;
         const char *root = mnt_fs_get_root(fs);
         int r;
 
-        r = name_whole(fs, &whole);
+        r = name_whole(fs, &whole, ret_awaited);
         if (r < 0)
                 return r;
 
@@ -167,7 +176,7 @@ int mount_table_find(const MountTable *t, const char *path, MountPoint *ret) {
         if (!fs || !mnt_fs_get_target(fs))
                 return -ENOENT;
 
-        r = name_filesystem(fs, &p.filesystem);
+        r = name_filesystem(fs, &p.filesystem, &p.awaited);
         if (r < 0)
                 return r;
 

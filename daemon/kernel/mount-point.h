@@ -16,6 +16,7 @@ typedef struct MountPoint {
          * another each time, with a number of that instance. ":/DIRECTORY" follows if it is not all of it, but a part that was bound there,
          * or a subvolume. */
         char *filesystem;
+        dev_t awaited;          /* the disk, if udev has not processed it yet: then filesystem may have another name soon; else 0 */
         uint64_t id;            /* stx_mnt_id of statx() */
         dev_t devnum;
         bool pseudo;            /* no files of anybody's: proc, sysfs, … */
