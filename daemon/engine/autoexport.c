@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/autoexport.h"
 #include "engine/edit.h"
+#include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/tombstone.h"
 #include "model/source.h"
@@ -19,6 +20,8 @@ typedef struct Complaint {
 struct Autoexport {
         dev_t *marked;
         size_t n_marked, room_marked;
+        bool all;               /* for some there was no memory: every device with a wish is as good as marked */
+        unsigned failures;      /* sweeps in a row after which something was still to be done */
         Map *complaints;        /* number -> Complaint */
 };
 
@@ -70,25 +73,48 @@ Autoexport *autoexport_free(Autoexport *a) {
         return NULL;
 }
 
-void autoexport_mark(Engine *e, const Device *d) {
-        Autoexport *a = e->autoexport;
-
-        if (isempty(d->wish_target))
-                return;
-
+static void add_mark(Autoexport *a, dev_t devnum) {
         if (a->n_marked == a->room_marked) {
                 size_t room = MAX(a->room_marked * 2, (size_t) 64);
                 dev_t *p = realloc(a->marked, room * sizeof *p);
 
                 if (!p) {
                         log_oom();
+                        a->all = true;
                         return;
                 }
                 a->marked = p;
                 a->room_marked = room;
         }
 
-        a->marked[a->n_marked++] = d->devnum;
+        a->marked[a->n_marked++] = devnum;
+}
+
+void autoexport_mark(Engine *e, const Device *d) {
+        if (isempty(d->wish_target))
+                return;
+
+        add_mark(e->autoexport, d->devnum);
+        e->autoexport_at = 0;
+}
+
+/* It is not the device's fault, so no event of it will come when it is over: the disk that the store is on is full, or there is no memory. */
+static void mark_again(Engine *e, const Candidate *c, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                add_mark(e->autoexport, c[i].devnum);
+}
+
+static void retry_later(Engine *e) {
+        Autoexport *a = e->autoexport;
+
+        if (a->n_marked == 0 && !a->all) {
+                a->failures = 0;
+                return;
+        }
+
+        a->failures++;
+        e->autoexport_at = engine_now(e) + UINT64_C(1000000) * MIN(a->failures, 60U);
+        queue_retry_by(e, e->autoexport_at);
 }
 
 void autoexport_forget(Engine *e, dev_t devnum) {
@@ -239,10 +265,9 @@ static int devnum_compare(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
-static void candidates_free(Candidate *c, size_t n) {
+static void candidates_done(Candidate *c, size_t n) {
         for (size_t i = 0; i < n; i++)
                 free(c[i].source);
-        free(c);
 }
 
 static void complain_all(Engine *e, const Candidate *c, size_t n, const char *why) {
@@ -265,8 +290,10 @@ static bool add_lun(Engine *e, Target *t, Candidate *c, const Mounts *mounts) {
         r = edit_add_lun(e, t, c->source, &o, &c->number, &refusal);
         if (r == REFUSED)
                 complain(e, c->devnum, LOG_WARNING, refusal.text);
-        else if (r < 0)
+        else if (r < 0) {
                 log_warning_errno(r, "Cannot export %s", c->source);
+                mark_again(e, c, 1);
+        }
 
         c->added = r >= 0;
         return c->added;
@@ -294,6 +321,8 @@ static void export_to(Engine *e, Candidate *c, size_t n, const Mounts *mounts) {
         r = edit_create_target(e, c->wish.wwn, &create, &t, &existing, wwn, &refusal);
         if (r < 0) {
                 complain_all(e, c, n, r == REFUSED ? refusal.text : strerror(-r));
+                if (r != REFUSED || refusal.kind == REFUSAL_STORE_FAILED)
+                        mark_again(e, c, n);
                 return;
         }
 
@@ -301,8 +330,10 @@ static void export_to(Engine *e, Candidate *c, size_t n, const Mounts *mounts) {
                 added += add_lun(e, t, c + i, mounts);
 
         r = added > 0 ? edit_store(e, t, &store) : 0;
-        if (r < 0)
+        if (r < 0) {
                 complain_all(e, c, n, r == REFUSED ? store.text : strerror(-r));
+                mark_again(e, c, n);
+        }
         if (r < 0 || added == 0) {
                 take_back(e, t, c, n, !existing);
                 return;
@@ -324,6 +355,7 @@ static void export_all(Engine *e, Candidate *c, size_t n) {
         r = mounts_new(&mounts);
         if (r < 0) {
                 log_warning_errno(r, "Cannot tell what is mounted, so nothing is exported that udev rules wish");
+                mark_again(e, c, n);
                 return;
         }
 
@@ -336,26 +368,24 @@ static void export_all(Engine *e, Candidate *c, size_t n) {
 }
 
 bool autoexport_is_pending(const Engine *e) {
-        return e->running && e->autoexport->n_marked > 0;
+        return e->running && (e->autoexport->n_marked > 0 || e->autoexport->all) && e->autoexport_at == 0;
 }
 
-void autoexport_sweep(Engine *e) {
+static void mark_all(Engine *e) {
         Autoexport *a = e->autoexport;
-        _cleanup_free_ dev_t *marked = TAKE_PTR(a->marked);
-        size_t n = a->n_marked, n_candidates = 0;
-        Candidate *candidates;
 
-        if (n == 0) {
-                a->marked = TAKE_PTR(marked);
-                return;
-        }
+        a->all = false;
+        for (const Device *d = NULL; !a->all && (d = inventory_next_wish(e->inventory, d));)
+                add_mark(a, d->devnum);
+}
 
-        /* Marks that are made from here on are for the next time. */
-        a->n_marked = a->room_marked = 0;
+static void sweep(Engine *e, dev_t *marked, size_t n) {
+        _cleanup_free_ Candidate *candidates = calloc(n, sizeof *candidates);
+        size_t n_candidates = 0;
 
-        candidates = calloc(n, sizeof *candidates);
         if (!candidates) {
                 log_oom();
+                e->autoexport->all = true;
                 return;
         }
 
@@ -368,8 +398,10 @@ void autoexport_sweep(Engine *e) {
                         continue;
 
                 r = consider(e, d, candidates + n_candidates);
-                if (r < 0)
+                if (r < 0) {
                         log_oom();
+                        add_mark(e->autoexport, marked[i]);
+                }
                 if (r > 0)
                         n_candidates++;
         }
@@ -379,5 +411,27 @@ void autoexport_sweep(Engine *e) {
                 export_all(e, candidates, n_candidates);
                 record_end(e);
         }
-        candidates_free(candidates, n_candidates);
+        candidates_done(candidates, n_candidates);
+}
+
+void autoexport_sweep(Engine *e) {
+        _cleanup_free_ dev_t *marked = NULL;
+        Autoexport *a = e->autoexport;
+        size_t n;
+
+        if (e->autoexport_at > engine_now(e))
+                return;
+
+        e->autoexport_at = 0;
+        if (a->all)
+                mark_all(e);
+        if (a->n_marked > 0) {
+                marked = TAKE_PTR(a->marked);
+                n = a->n_marked;
+                /* Marks that are made from here on are for the next time. */
+                a->n_marked = a->room_marked = 0;
+                sweep(e, marked, n);
+                retry_later(e);
+        } else if (a->all)
+                retry_later(e);
 }

@@ -5,8 +5,8 @@
 
 /* Devices that a udev rule wishes to be exported (model/wish.h). News of them leave a mark; once a turn of the loop the
  * marks are swept, and what can be exported is, one save of the store for each target. What cannot is said once, and
- * tried again at the device's next event. A wish only ever adds: without it, or with another one, a LUN stays what it
- * is. */
+ * tried again at the device's next event; if it was the store or memory that failed, by time as well. A wish only ever
+ * adds: without it, or with another one, a LUN stays what it is. */
 
 typedef struct Autoexport Autoexport;
 

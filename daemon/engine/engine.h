@@ -51,6 +51,7 @@ typedef struct Engine {
         sd_event_source *queue_post;
         sd_event_source *retry_timer;
         uint64_t retry_at;      /* when it fires; 0: never */
+        uint64_t autoexport_at; /* when it is tried again to export what could not be stored; 0: not by time */
         bool running;           /* start is over */
 } Engine;
 

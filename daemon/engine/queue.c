@@ -79,6 +79,10 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         Target *t;
 
         e->retry_at = 0;
+        if (e->autoexport_at <= now)
+                e->autoexport_at = 0;
+        queue_retry_by(e, e->autoexport_at);
+
         REGISTRY_FOREACH(&e->registry, t) {
                 if (t->retry_at != 0 && t->retry_at <= now) {
                         t->retry_at = 0;

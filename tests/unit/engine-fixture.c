@@ -203,6 +203,7 @@ void fixture_pass_time(Fixture *f) {
                 for (size_t i = 0; i < t->n_luns; i++)
                         t->luns[i]->retry_at = t->luns[i]->retry_at > 0;
         }
+        e->autoexport_at = e->autoexport_at > 0;
         queue_retry_by(e, 1);
 }
 

@@ -1,170 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <sys/sysmacros.h>
 
-#include "engine-fixture.h"
+#include "autoexport-host.h"
 #include "engine/edit.h"
-#include "engine/hotplug.h"
 #include "engine/queue.h"
 #include "engine/undo.h"
-#include "kernel/mounts.h"
 #include "model/wish.h"
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.5001405bbbbbbbbb"
-#define MAJOR 250U
-
-/* ---- the host: what stands for kernel/uevents.c and kernel/mounts.c ---- */
-
-struct Uevents {
-        int nothing;
-};
-
-struct Mounts {
-        dev_t mounted;
-};
-
-static Uevents host;
-static dev_t mounted;
-static unsigned n_mounts;
-static GHashTable *paths;       /* numbers of what sysfs shows below a multipath map */
-
-void uevents_flush(Uevents *u) {
-}
-
-int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
-        return 0;
-}
-
-int uevents_enumerate(Uevents *u) {
-        return 0;
-}
-
-int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
-        return -ENODEV;
-}
-
-int uevents_is_suspended(Uevents *u, const Device *d) {
-        return d->suspended;
-}
-
-int uevents_holders(Uevents *u, const Device *d, char ***ret) {
-        *ret = NULL;
-        return 0;
-}
-
-int uevents_multipath_holder(Uevents *u, const Device *d, char **ret) {
-        if (!paths || !g_hash_table_contains(paths, GUINT_TO_POINTER(minor(d->devnum))))
-                return 0;
-
-        *ret = strdup("mpatha");
-        return 1;
-}
-
-int uevents_stack(Uevents *u, const Device *d, dev_t **ret, size_t *ret_n) {
-        *ret = malloc(sizeof **ret);
-        g_assert_nonnull(*ret);
-        **ret = d->devnum;
-        *ret_n = 1;
-        return 0;
-}
-
-int mounts_new(Mounts **ret) {
-        *ret = malloc(sizeof **ret);
-        g_assert_nonnull(*ret);
-        (*ret)->mounted = mounted;
-        n_mounts++;
-        return 0;
-}
-
-Mounts *mounts_free(Mounts *m) {
-        free(m);
-        return NULL;
-}
-
-int mounts_use(const Mounts *m, dev_t devnum, char **ret) {
-        if (m->mounted != devnum)
-                return 0;
-
-        *ret = strdup("mounted on /srv");
-        return 1;
-}
-
-int mounts_use_file(const Mounts *m, const char *path, char **ret) {
-        return 0;
-}
-
-/* ---- its devices ---- */
-
-typedef struct Disk {
-        const char *target, *number, *readonly;
-        const char *wwid;       /* NULL: made of the number */
-        bool map, path, read_only;
-} Disk;
-
-static void add_disk(Fixture *f, unsigned n, const Disk *disk) {
-        g_autofree char *wwid = disk->wwid ? g_strdup(disk->wwid) : g_strdup_printf("3600%u", n);
-        dev_t devnum = makedev(MAJOR, n);
-        Device *d = device_new();
-        uint64_t there;
-
-        g_assert_nonnull(d);
-        d->devnum = devnum;
-        d->kind = disk->map ? DEVICE_MULTIPATH : DEVICE_DISK;
-        d->name = g_strdup_printf(disk->map ? "dm-%u" : "fake%u", n);
-        d->node = g_strdup_printf("/dev/%s", d->name);
-        d->dm_name = disk->map ? g_strdup_printf("mpath%u", n) : NULL;
-        d->identity = disk->map ? g_strdup_printf("dm-uuid=mpath-%s", wwid) : g_strdup_printf("wwid=%s", wwid);
-        g_assert_cmpint(strv_extend(&d->keys, d->identity), >=, 0);
-        if (disk->map)
-                g_assert_cmpint(strv_consume(&d->keys, g_strdup_printf("wwid=%s", wwid)), >=, 0);
-        d->link = g_strdup_printf("/dev/disk/by-id/%s-%s", disk->map ? "dm-uuid-mpath" : "scsi", wwid);
-        d->diskseq = n + 1;
-        d->size = 1 << 20;
-        d->block_size = 512;
-        d->stable = d->initialized = d->ready = true;
-        d->path_member = disk->path;
-        d->path_of = disk->path ? g_strdup("") : NULL;
-        d->read_only = disk->read_only;
-        d->wish_target = g_strdup(disk->target);
-        d->wish_number = g_strdup(disk->number);
-        d->wish_readonly = g_strdup(disk->readonly);
-
-        /* Not anew: what has it open would stand on an instance that is gone. */
-        if (cfs_block_diskseq(f->engine.cfs, devnum, &there) < 0 || there != d->diskseq)
-                fake_block_add_simple(devnum, d->node, d->diskseq);
-        hotplug_on_device(devnum, d, &f->engine);
-}
-
-/* The next event of it, which brings nothing new. */
-static void poke(Fixture *f, unsigned n) {
-        Device *d = inventory_by_devnum(f->engine.inventory, makedev(MAJOR, n)), *again;
-
-        again = device_new();
-        g_assert_nonnull(again);
-        *again = *d;
-        again->name = g_strdup(d->name);
-        again->node = g_strdup(d->node);
-        again->identity = g_strdup(d->identity);
-        again->keys = NULL;
-        for (char **k = d->keys; *k; k++)
-                g_assert_cmpint(strv_extend(&again->keys, *k), >=, 0);
-        again->link = g_strdup(d->link);
-        again->dm_name = g_strdup(d->dm_name);
-        again->path_of = g_strdup(d->path_of);
-        again->wish_target = g_strdup(d->wish_target);
-        again->wish_number = g_strdup(d->wish_number);
-        again->wish_readonly = g_strdup(d->wish_readonly);
-        hotplug_on_device(d->devnum, again, &f->engine);
-}
 
 static void begin(Fixture *f) {
-        mounted = 0;
-        n_mounts = 0;
-        g_clear_pointer(&paths, g_hash_table_unref);
+        host_init();
         fixture_init(f);
-        f->engine.uevents = &host;
+        f->engine.uevents = host;
 }
 
 /* kill -9 and start; the host's devices are told again by the caller. */
@@ -179,7 +29,7 @@ static void restart(Fixture *f) {
         }
 
         fixture_restart(f);
-        f->engine.uevents = &host;
+        f->engine.uevents = host;
 }
 
 static Target *target(Fixture *f, const char *wwn) {
@@ -352,7 +202,7 @@ static void test_unusable(void) {
         begin(&f);
         paths = g_hash_table_new(NULL, NULL);
         g_hash_table_add(paths, GUINT_TO_POINTER(2));
-        mounted = makedev(MAJOR, 1);
+        mounted = makedev(HOST_MAJOR, 1);
 
         add_disk(&f, 1, &(Disk) { .target = WWN_A });                           /* mounted */
         add_disk(&f, 2, &(Disk) { .target = WWN_A });                           /* a path, of which only sysfs knows */
@@ -382,9 +232,9 @@ static void test_partition(void) {
         begin(&f);
         for (unsigned n = 1; n <= 2; n++)
                 add_disk(&f, n, &(Disk) { .target = WWN_A });
-        d = inventory_by_devnum(f.engine.inventory, makedev(MAJOR, 2));
+        d = inventory_by_devnum(f.engine.inventory, makedev(HOST_MAJOR, 2));
         d->kind = DEVICE_PARTITION;
-        d->disk = makedev(MAJOR, 1);
+        d->disk = makedev(HOST_MAJOR, 1);
         fixture_run(&f);
         g_assert_cmpuint(n_luns(&f, WWN_A), ==, 1);
         g_assert_cmpstr(source_of(&f, WWN_A, 0), ==, "wwid=36001");
@@ -547,6 +397,60 @@ static void test_removed_bad(void) {
         }
 }
 
+static bool is_put_off(Fixture *f) {
+        return f->engine.autoexport_at > engine_now(&f->engine);
+}
+
+static bool is_done(Fixture *f) {
+        return n_luns(f, WWN_A) == 1 && n_luns(f, WWN_B) == 1;
+}
+
+/* No event of the disk tells when it is over, so time does. */
+static void test_tried_again(void) {
+        bool *const failures[] = { &disk_is_full, &mounts_fail };
+
+        for (size_t i = 0; i < ELEMENTSOF(failures); i++) {
+                uint64_t first, second;
+                Fixture f = {};
+
+                begin(&f);
+                *failures[i] = true;
+                add_disk(&f, 1, &(Disk) { .target = WWN_A });
+                add_disk(&f, 2, &(Disk) { .target = WWN_B });
+                fixture_run(&f);
+                g_assert_cmpuint(n_luns(&f, WWN_A) + n_luns(&f, WWN_B), ==, 0);
+                first = f.engine.autoexport_at - engine_now(&f.engine);
+                g_assert_cmpuint(first, >, 0);
+
+                /* Not at each turn, and ever more rarely. */
+                fixture_run(&f);
+                fixture_pass_time(&f);
+                g_assert_true(fixture_run_until(&f, is_put_off));
+                second = f.engine.autoexport_at - engine_now(&f.engine);
+                g_assert_cmpuint(second, >, first + 500000);
+
+                *failures[i] = false;
+                fixture_pass_time(&f);
+                g_assert_true(fixture_run_until(&f, is_done));
+                fixture_run(&f);
+                g_assert_cmpstr(source_of(&f, WWN_A, 0), ==, "wwid=36001");
+                g_assert_cmpstr(source_of(&f, WWN_B, 0), ==, "wwid=36002");
+                g_assert_cmpuint(f.engine.autoexport_at, ==, 0);
+
+                /* News of a disk is as good as time. */
+                *failures[i] = true;
+                add_disk(&f, 3, &(Disk) { .target = WWN_A });
+                fixture_run(&f);
+                g_assert_cmpuint(n_luns(&f, WWN_A), ==, 1);
+                *failures[i] = false;
+                poke(&f, 3);
+                fixture_run(&f);
+                g_assert_cmpuint(n_luns(&f, WWN_A), ==, 2);
+                g_assert_cmpuint(f.engine.autoexport_at, ==, 0);
+                fixture_done(&f);
+        }
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -561,6 +465,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/autoexport/removed", test_removed);
         g_test_add_func("/autoexport/destroyed", test_destroyed);
         g_test_add_func("/autoexport/removed-bad", test_removed_bad);
+        g_test_add_func("/autoexport/tried-again", test_tried_again);
 
         return g_test_run();
 }
