@@ -3,6 +3,7 @@
 #include <json-c/json.h>
 
 #include "model/lun.h"
+#include "model/source.h"
 
 Lun *lun_new(uint32_t number, Backstore *b) {
         Lun *l = calloc(1, sizeof *l);
@@ -56,6 +57,11 @@ bool lun_is_gone(const Lun *l, bool instance_there) {
         return !backstore_is_file(l->backstore) && l->backstore->devnum != 0 && !instance_there;
 }
 
+/* Found by a name that is anybody's, for it had none of its own; this one has. */
+static bool has_another_nature(const Backstore *b, const Device *d) {
+        return b->size > 0 && !b->identity && source_kind(b->source) == SOURCE_PATH && d->stable;
+}
+
 bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
         const Backstore *b = l->backstore;
         char *why = NULL;
@@ -65,6 +71,8 @@ bool lun_fits(const Lun *l, const Device *d, char **ret_why) {
                 r = asprintf(&why, "another filesystem than before is mounted on %s, where %s should be", strempty(b->mount), d->node);
         else if (b->identity && !strv_contains(d->keys, b->identity))
                 r = asprintf(&why, "%s is another disk than before: %s, and not %s", d->node, d->identity, b->identity);
+        else if (has_another_nature(b, d))
+                r = asprintf(&why, "%s is another disk than before: %s, and that one had no lasting name", d->node, d->identity);
         else if (d->size < b->size)
                 r = asprintf(&why, "%s has %" PRIu64 " bytes, and its guests know %" PRIu64, d->node, d->size, b->size);
         else if (d->read_only && !b->readonly)

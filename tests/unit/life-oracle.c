@@ -77,6 +77,13 @@ bool oracle_fits(const OracleLun *l, const Disk *d, unsigned m) {
 
         if (p && p->identity[0] && !disk_has_key(d, m, p->identity))
                 return false;
+        if (p && p->size > 0 && !p->identity[0] && g_str_has_prefix(l->source, "path=")) {
+                Keys k;
+
+                disk_keys(d, m, &k);
+                if (!g_str_has_prefix(k.text[0], "path="))
+                        return false;
+        }
 
         return !(p && d->size < p->size) && (l->readonly || !d->read_only);
 }
