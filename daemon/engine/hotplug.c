@@ -131,7 +131,7 @@ void hotplug_mark_device(Engine *e, const Device *d) {
                         mark_backstore(e, b, d);
 }
 
-static void take_device(Engine *e, dev_t devnum, Device *device) {
+static int take_device(Engine *e, dev_t devnum, Device *device) {
         _cleanup_(device_freep) Device *old = NULL;
         InventoryChange change;
         int r;
@@ -141,31 +141,34 @@ static void take_device(Engine *e, dev_t devnum, Device *device) {
                 if (old)
                         hotplug_mark_device(e, old);
                 autoexport_forget(e, devnum);
-                return;
+                return 0;
         }
 
         r = inventory_put(e->inventory, device, &change, &old);
         if (r < 0) {
                 device_free(device);
-                log_warning_errno(r, "Cannot keep a device");
-                return;
+                return log_warning_errno(r, "Cannot keep a device");
         }
 
         autoexport_mark(e, device);
         if (change == INVENTORY_SAME)
-                return;
+                return 0;
 
         if (old)
                 hotplug_mark_device(e, old);
         hotplug_mark_device(e, inventory_by_devnum(e->inventory, devnum));
+        return 0;
 }
 
-void hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
+int hotplug_on_device(dev_t devnum, Device *device, void *userdata) {
         Engine *e = userdata;
+        int r;
 
-        take_device(e, devnum, device);
+        r = take_device(e, devnum, device);
         if (files_await(e, devnum))
                 files_look(e);
+
+        return r;
 }
 
 void hotplug_on_file(Engine *e, const char *source, Device *device) {

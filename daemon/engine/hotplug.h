@@ -6,7 +6,7 @@
 /* News of devices into the model: which targets need a pass. */
 
 /* For uevents_new(). */
-void hotplug_on_device(dev_t devnum, Device *device, void *userdata);
+int hotplug_on_device(dev_t devnum, Device *device, void *userdata);
 int hotplug_on_lost(void *userdata);
 bool hotplug_is_wanted(dev_t devnum, char *const *keys, void *userdata);
 

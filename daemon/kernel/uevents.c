@@ -59,6 +59,31 @@ struct Uevents {
         void *userdata;
 };
 
+/* ---- pauses ---- */
+
+static uint64_t now_usec(const Uevents *u) {
+        uint64_t usec;
+
+        return sd_event_now(u->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
+}
+
+/* As long as the storm has earned by now. Only a long pause tells that it is over. */
+static void make_pause(Uevents *u) {
+        unsigned n = u->n_lone > LONE_STORM ? u->n_lone - LONE_STORM : 0;
+        bool wait_for_calm = u->lost || !list_is_empty(&u->suspects);
+        uint64_t usec = wait_for_calm ? PAUSE_MAX_USEC : MIN(PAUSE_MIN_USEC << n, PAUSE_MAX_USEC);
+
+        (void) sd_event_source_set_time(u->pause, now_usec(u) + usec);
+        (void) sd_event_source_set_enabled(u->pause, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_enabled(u->source, SD_EVENT_OFF);
+}
+
+/* What was lost by somebody who is not about to look after it himself is made good at the end of a pause. */
+static void make_good_later(Uevents *u) {
+        if (u->lost)
+                make_pause(u);
+}
+
 /* ---- reading ---- */
 
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
@@ -72,13 +97,16 @@ int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
 static void tell(Uevents *u, Roll *roll, bool gone) {
         for (size_t i = 0; i < roll->n; i++) {
                 RollEntry *e = roll->entries + i;
+                int r = 0;
 
                 if (e->device)
-                        u->on_device(e->devnum, TAKE_PTR(e->device), u->userdata);
+                        r = u->on_device(e->devnum, TAKE_PTR(e->device), u->userdata);
                 else if (e->error != -ENODEV)
                         log_warning_errno(e->error, "Cannot read block device %u:%u", major(e->devnum), minor(e->devnum));
                 else if (gone)
-                        u->on_device(e->devnum, NULL, u->userdata);
+                        r = u->on_device(e->devnum, NULL, u->userdata);
+                if (r < 0)
+                        u->lost = true;
         }
 }
 
@@ -140,6 +168,7 @@ int uevents_enumerate(Uevents *u) {
         unlist_all(u, &u->suspects);
         unlist_all(u, &u->unread);
         tell(u, &roll, false);
+        make_good_later(u);
         return 0;
 }
 
@@ -268,6 +297,7 @@ static int on_rest(sd_event_source *s, void *userdata) {
         }
 
         read_list(u, &u->urgent);
+        make_good_later(u);
         return sd_event_source_set_enabled(s, list_is_empty(&u->suspects) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
@@ -344,12 +374,6 @@ static unsigned receive_burst(Uevents *u) {
         return n;
 }
 
-static uint64_t now_usec(const Uevents *u) {
-        uint64_t usec;
-
-        return sd_event_now(u->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
-}
-
 static unsigned take_burst(Uevents *u) {
         unsigned n = receive_burst(u);
         uint64_t now = now_usec(u);
@@ -369,17 +393,6 @@ static unsigned take_burst(Uevents *u) {
                 read_list(u, &u->unread);
 
         return n;
-}
-
-/* As long as the storm has earned by now. Only a long pause tells that it is over. */
-static void make_pause(Uevents *u) {
-        unsigned n = u->n_lone > LONE_STORM ? u->n_lone - LONE_STORM : 0;
-        bool wait_for_calm = u->lost || !list_is_empty(&u->suspects);
-        uint64_t usec = wait_for_calm ? PAUSE_MAX_USEC : MIN(PAUSE_MIN_USEC << n, PAUSE_MAX_USEC);
-
-        (void) sd_event_source_set_time(u->pause, now_usec(u) + usec);
-        (void) sd_event_source_set_enabled(u->pause, SD_EVENT_ONESHOT);
-        (void) sd_event_source_set_enabled(u->source, SD_EVENT_OFF);
 }
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -423,6 +436,7 @@ void uevents_flush(Uevents *u) {
         read_list(u, &u->urgent);
         read_list(u, &u->suspects);
         read_list(u, &u->unread);
+        make_good_later(u);
 }
 
 void uevents_defer_unwanted(Uevents *u, uevents_wanted_t is_wanted) {

@@ -10,8 +10,8 @@
 typedef struct Uevents Uevents;
 
 /* The device as it is now (the caller takes it), or NULL with devnum when it was removed. The kernel's verb is not passed on: state is
- * what counts. devnum and device refer to block devices only. */
-typedef void (*uevents_device_t)(dev_t devnum, Device *device, void *userdata);
+ * what counts. devnum and device refer to block devices only. An error (no memory to keep it): as good as lost. */
+typedef int (*uevents_device_t)(dev_t devnum, Device *device, void *userdata);
 
 /* Something was lost (ENOBUFS, a netlink error). What is there is looked at again in any case, by and by; the caller names what shall be read
  * at once, and what may be there no more, by uevents_suspect(). An error is as good as another loss. */

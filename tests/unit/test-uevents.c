@@ -22,7 +22,8 @@
 
 typedef struct Seen {
         GHashTable *devices;    /* devnum -> Device, or NULL: told that it was removed */
-        unsigned n_told, n_lost;
+        unsigned n_told, n_lost, n_refused;
+        unsigned no_memory;     /* for so many */
         dev_t wanted;           /* is_wanted() says yes to it; on_lost() names it */
         sd_event *event;
         Uevents *uevents;
@@ -35,12 +36,20 @@ static void device_free_func(gpointer p) {
         device_free(p);
 }
 
-static void on_device(dev_t devnum, Device *device, void *userdata) {
+static int on_device(dev_t devnum, Device *device, void *userdata) {
         Seen *s = userdata;
+
+        if (s->no_memory > 0) {
+                s->no_memory--;
+                s->n_refused++;
+                device_free(device);
+                return -ENOMEM;
+        }
 
         g_assert_true(!device || device->devnum == devnum);
         s->n_told++;
         g_hash_table_insert(s->devices, GUINT_TO_POINTER(devnum), device);
+        return 0;
 }
 
 static int on_lost(void *userdata) {
@@ -343,6 +352,40 @@ static void test_made_good(Seen *s, const void *data) {
 }
 
 /* A device that nobody wants is read when somebody asks; one that somebody wants, at once, also in a storm of the others. */
+/* What nobody had the memory to keep is lost, however it was told. */
+static void test_no_memory(Seen *s, const void *data) {
+        const Device *d;
+
+        if (skipped(s, true))
+                return;
+
+        d = some_device(s);
+        if (!d) {
+                g_test_skip("no block device");
+                return;
+        }
+
+        s->wanted = d->devnum;
+        for (unsigned how = 0; how < 3; how++) {
+                unsigned told, lost = s->n_lost;
+
+                s->no_memory = 1;
+                if (how == 0) {
+                        forge(s, "change", s->wanted, "/devices/virtual/block/forged");
+                        run_until(s, &s->n_refused, how + 1);
+                } else if (how == 1) {
+                        g_assert_cmpint(uevents_suspect(s->uevents, s->wanted, true), ==, 0);
+                        uevents_flush(s->uevents);
+                } else
+                        g_assert_cmpint(uevents_enumerate(s->uevents), ==, 0);
+                g_assert_cmpuint(s->n_refused, ==, how + 1);
+
+                told = s->n_told;
+                run_until(s, &s->n_lost, lost + 1);
+                run_until(s, &s->n_told, told + 1);
+        }
+}
+
 static void test_unwanted(Seen *s, const void *data) {
         if (is_deaf(s))
                 return;
@@ -490,6 +533,7 @@ int main(int argc, char *argv[]) {
         g_test_add("/uevents/unread-max", Seen, NULL, set_up, test_unread_max, tear_down);
         g_test_add("/uevents/lost", Seen, NULL, set_up_small, test_lost, tear_down);
         g_test_add("/uevents/made-good", Seen, NULL, set_up_small, test_made_good, tear_down);
+        g_test_add("/uevents/no-memory", Seen, NULL, set_up, test_no_memory, tear_down);
         g_test_add_func("/hearsay/diskseq", test_hearsay_diskseq);
         g_test_add_func("/hearsay/paths", test_hearsay_paths);
 
