@@ -42,6 +42,7 @@ typedef struct Backstore {
         bool present;           /* the directory exists, as far as we know */
         dev_t devnum;           /* what it has open; 0: nothing */
         uint64_t diskseq;       /* instance of that */
+        bool removed;           /* nothing is open, because what was has been removed from the host */
 
         /* Of a foreign one, which has no intent, but a serial, devnum, size and readonly as they were seen. */
         char *place;            /* iblock_3/disk1, fileio_1/x, … */

@@ -94,7 +94,7 @@ DeviceHealth lun_health(const Lun *l, const Device *device, bool gone) {
         if (l->linked && backstore_is_file(l->backstore))
                 return HEALTH_OK;
 
-        return device_health(device, !l->backstore->readonly, false);
+        return device_health(device, !l->backstore->readonly, l->backstore->removed);
 }
 
 LunState lun_state(const Lun *l, const Device *device, bool gone) {

@@ -201,7 +201,7 @@ class LifeTest(LabTest):
         self.assertFalse(place.parent.exists(), "the backstore holds the dead instance")
         self.assertFalse((target.tpg / "lun/lun_9").exists())
         self.assertEqual(target.get("State"), "incomplete")
-        self.assertEqual((lun.get("Size"), lun.get("Device")), (0, ""))
+        self.assertEqual((lun.get("Size"), lun.get("Device"), lun.get("Health")), (0, "", "gone"))
         self.assertEqual(run(["vhscsictl", "status"], check=False).returncode, 40)
         wait_until("the guest's reads fail", lambda: guest.io_status(block)["errors"] > 0, 30)
 

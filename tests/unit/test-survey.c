@@ -155,11 +155,43 @@ static void test_suspended_is_waited_for(void) {
         end(&f);
 }
 
+/* What has been there is not what has never been. */
+static void test_gone_while_waiting(void) {
+        Fixture f = {};
+        Target *t;
+        Lun *l, *other;
+
+        begin(&f);
+        t = fixture_create(&f, WWN);
+        l = fixture_add_lun(&f, t, SOURCE);
+        other = fixture_add_lun(&f, t, "wwid=39999");
+        fixture_run(&f);
+        assert_is(&f, other, LUN_WAITING, HEALTH_UNKNOWN);
+
+        host.there = false;
+        fake_block_remove(DEVNUM);
+        hotplug_on_device(DEVNUM, NULL, &f.engine);
+        assert_is(&f, l, LUN_DEGRADED, HEALTH_GONE);
+        fixture_run(&f);
+        g_assert_false(l->linked);
+        assert_is(&f, l, LUN_WAITING, HEALTH_GONE);
+        assert_is(&f, other, LUN_WAITING, HEALTH_UNKNOWN);
+
+        host.there = true;
+        fake_block_add_simple(DEVNUM, "/dev/dm-3", 7);
+        hotplug_on_device(DEVNUM, map_now(), &f.engine);
+        fixture_run(&f);
+        assert_is(&f, l, LUN_ONLINE, HEALTH_OK);
+        g_assert_false(l->backstore->removed);
+        end(&f);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/survey/suspend-without-news", test_suspend_without_news);
         g_test_add_func("/survey/suspended-is-waited-for", test_suspended_is_waited_for);
+        g_test_add_func("/survey/gone-while-waiting", test_gone_while_waiting);
 
         return g_test_run();
 }
