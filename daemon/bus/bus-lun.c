@@ -144,9 +144,9 @@ static int get_attributes(sd_bus *bus, const char *path, const char *interface, 
 
 static int get_last_error(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
                           void *userdata, sd_bus_error *error) {
-        const Lun *l = userdata;
+        const LunView *v = view(bus, userdata);
 
-        return bus_lun_append_error(reply, l->error_code, l->error_text);
+        return bus_lun_append_error(reply, v->error_code, v->error_text);
 }
 
 int bus_lun_remove(Engine *e, sd_bus_message *m, Target *t, uint32_t number, const EditOptions *o, sd_bus_error *error) {

@@ -120,8 +120,8 @@ static void publish_lun(Publisher *p, Lun *l) {
         told->block_size = v.block_size;
         names_add_copied(&names, free_and_strdup(&told->device, v.device), "Device");
         names_add_copied(&names, free_and_strdup(&told->place, v.place), "Backstore");
-        r = free_and_strdup(&told->error_code, l->error_code);
-        k = free_and_strdup(&told->error_text, l->error_text);
+        r = free_and_strdup(&told->error_code, v.error_code);
+        k = free_and_strdup(&told->error_text, v.error_text);
         names_add_copied(&names, r != 0 ? r : k, "LastError");
 
         if (told->exists && names.n == 0)

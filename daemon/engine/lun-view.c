@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/files.h"
 #include "engine/lun-view.h"
+#include "engine/refusal.h"
 
 Device *lun_view_device(Engine *e, const Lun *l) {
         _cleanup_free_ char *text = NULL;
@@ -27,6 +28,13 @@ void lun_view_device_path(const Device *d, char *ret, size_t size) {
                 snprintf(ret, size, "/dev/mapper/%s", d->dm_name);
 }
 
+/* It would wait for ever, and nobody see why: a WWID that is not unique, or paths that nobody has put together. */
+static bool is_ambiguous(Engine *e, const Backstore *b) {
+        Device *d;
+
+        return b->source && inventory_resolve(e->inventory, b->source, &d) == -ENOTUNIQ;
+}
+
 void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
         const Backstore *b = l->backstore;
         const Device *d = lun_view_device(e, l);
@@ -36,6 +44,10 @@ void lun_view_make(Engine *e, const Lun *l, LunView *ret) {
         ret->health = lun_health(l, d, gone);
         ret->size = d ? d->size : 0;
         ret->block_size = d ? d->block_size : 0;
+
+        ret->ambiguous = ret->state == LUN_WAITING && is_ambiguous(e, b);
+        ret->error_code = ret->ambiguous ? refusal_short_name(REFUSAL_NOT_READY) : l->error_code;
+        ret->error_text = ret->ambiguous ? "Several devices answer to the name of its disk, and there is no map of them" : l->error_text;
 
         if (l->linked && backstore_is_file(b)) {
                 /* The guest has what was opened, also when its filesystem is not to be found at that place any more. */

@@ -11,6 +11,8 @@ typedef struct LunView {
         DeviceHealth health;
         uint64_t size;                  /* bytes; 0 without a device */
         uint32_t block_size;            /* bytes; 0 without a device */
+        bool ambiguous;                 /* waits, because several devices answer to its source */
+        const char *error_code, *error_text;    /* the LUN's own, or why it waits; NULL: all is well. The LUN's, or static. */
         char device[SOURCE_MAX + 32];   /* /dev/…; "" without a device */
         char place[SOURCE_MAX];         /* iblock_7/d-…; "" if there is none */
 } LunView;

@@ -62,7 +62,8 @@ static int check_lun(Engine *e, const Lun *l, ProblemList *p) {
         case LUN_ONLINE:
                 return 0;
         case LUN_WAITING:
-                return add(p, "lun-waiting", false, "LUN %" PRIu32 " waits for its disk, %s", l->number, source);
+                return add(p, "lun-waiting", false, "LUN %" PRIu32 " waits for its disk, %s%s", l->number, source,
+                           v.ambiguous ? ": several devices answer to that name, and there is no map of them" : "");
         case LUN_ATTACHING:
                 return add(p, "lun-attaching", l->dirty || l->worker, "LUN %" PRIu32 " (%s) is being brought up", l->number, source);
         case LUN_DEGRADED:

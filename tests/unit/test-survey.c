@@ -5,6 +5,7 @@
 #include "engine-fixture.h"
 #include "engine/hotplug.h"
 #include "engine/lun-view.h"
+#include "engine/ready.h"
 
 /* What is asked of the outside world at the moment of a call. Stands for kernel/uevents.c: a host with one map. */
 
@@ -186,12 +187,66 @@ static void test_gone_while_waiting(void) {
         end(&f);
 }
 
+static void add_disk(Fixture *f, unsigned n) {
+        Device *d = device_new();
+
+        g_assert_nonnull(d);
+        d->devnum = makedev(8, 16 * n);
+        d->name = g_strdup_printf("sd%c", 'a' + (char) n);
+        d->node = g_strdup_printf("/dev/%s", d->name);
+        d->identity = g_strdup("wwid=38000");
+        g_assert_cmpint(strv_extend(&d->keys, d->identity), >=, 0);
+        d->link = g_strdup("/dev/disk/by-id/scsi-38000");
+        d->diskseq = 20 + n;
+        d->size = 1 << 20;
+        d->block_size = 512;
+        d->stable = d->initialized = d->ready = true;
+        fake_block_add_simple(d->devnum, d->node, d->diskseq);
+        hotplug_on_device(d->devnum, d, &f->engine);
+}
+
+/* Which one is the guest's? As long as nobody can tell, why it waits is said. */
+static void test_several_with_one_name(void) {
+        Fixture f = {};
+        ProblemList problems = {};
+        LunView v;
+        Target *t;
+        Lun *l;
+
+        begin(&f);
+        t = fixture_create(&f, WWN);
+        l = fixture_add_lun(&f, t, "wwid=38000");
+        fixture_run(&f);
+        lun_view_make(&f.engine, l, &v);
+        g_assert_null(v.error_code);
+
+        add_disk(&f, 1);
+        add_disk(&f, 2);
+        g_assert_false(list_is_empty(&l->publish_link));
+        fixture_run(&f);
+        lun_view_make(&f.engine, l, &v);
+        g_assert_cmpint(v.state, ==, LUN_WAITING);
+        g_assert_cmpstr(v.error_code, ==, "NotReady");
+        g_assert_cmpint(ready_check(&f.engine, WWN, NULL, &problems), ==, 0);
+        g_assert_cmpuint(problems.n, >, 0);
+        g_assert_nonnull(strstr(problems.problems[problems.n - 1].detail, "several devices"));
+        problem_list_done(&problems);
+
+        hotplug_on_device(makedev(8, 16), NULL, &f.engine);
+        fixture_run(&f);
+        lun_view_make(&f.engine, l, &v);
+        g_assert_cmpint(v.state, ==, LUN_ONLINE);
+        g_assert_null(v.error_code);
+        end(&f);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/survey/suspend-without-news", test_suspend_without_news);
         g_test_add_func("/survey/suspended-is-waited-for", test_suspended_is_waited_for);
         g_test_add_func("/survey/gone-while-waiting", test_gone_while_waiting);
+        g_test_add_func("/survey/several-with-one-name", test_several_with_one_name);
 
         return g_test_run();
 }
