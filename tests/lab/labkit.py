@@ -181,6 +181,19 @@ class Target(Remote):
     def release(self, owner: str, **opts: Any) -> None:
         self.api.manager.call("Release", "ssa{sv}", self.wwn, owner, options(opts))
 
+    def take_down(self) -> None:
+        """As a reboot does it: nothing of the target is in the kernel any more. The service must not be running."""
+        for link in self.tpg.glob("lun/lun_*/*"):
+            if link.is_symlink():
+                store = link.resolve()
+                link.unlink()
+                store.rmdir()
+                store.parent.rmdir()
+        for lun in self.tpg.glob("lun/lun_*"):
+            lun.rmdir()
+        self.tpg.rmdir()
+        self.tpg.parent.rmdir()
+
     def luns(self) -> list[Lun]:
         return [Lun(self.api, p) for p in self.get("Luns")]
 

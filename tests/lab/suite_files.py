@@ -42,13 +42,7 @@ class FilesTest(LabTest):
     def start_anew(self, target: Target) -> None:
         """As after a reboot: nothing of the target is in the kernel."""
         service_stop()
-        for link in target.tpg.glob("lun/lun_*/*"):
-            if link.is_symlink():
-                link.unlink()
-        for lun in target.tpg.glob("lun/lun_*"):
-            lun.rmdir()
-        target.tpg.rmdir()
-        target.tpg.parent.rmdir()
+        target.take_down()
         for store in fileio():
             (CONFIGFS / "core" / store).rmdir()
             (CONFIGFS / "core" / store).parent.rmdir()

@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any, Callable
 
 from labdisks import (DEBUG, DmDisk, Map, NullDisk, multipath_configure, multipath_maps, null_disks, scsi_delete, scsi_disk, scsi_load,
                       scsi_scan, sha256, udev_settle, write_pattern)
-from labkit import CORE, LUN, ConfigfsTrace, LabTest, Lun, Target, plain, run, wait_until
+from labkit import CORE, LUN, Api, ConfigfsTrace, LabTest, Lun, Target, plain, run, service_start, service_stop, wait_until
 from minibus import Bus, Variant
 from nested import NestedGuest
 
@@ -352,6 +353,104 @@ class LifeTest(LabTest):
             wait_until("multipathd has resized the map", resized, 60, 0.5)
         self.addCleanup((DEBUG / "virtual_gb").write_text, "0")
         self.grown(lun, guest, block, 1 << 30, grow)
+
+    # -- what returns is not what went
+
+    def anew(self, target: Target, meanwhile: Callable[[], Any]) -> Lun:
+        """A reboot, of which this target notices that something else has happened to its disk."""
+        service_stop()
+        target.take_down()
+        meanwhile()
+        udev_settle()
+        service_start()
+        self.api.close()
+        self.api = Api()
+        return self.api.target(target.wwn).lun(0)
+
+    def is_refused(self, lun: Lun, saying: str) -> None:
+        lun.wait_state("failed")
+        code, text = lun.get("LastError")
+        self.assertEqual(code, "DeviceUnsafe")
+        self.assertRegex(text, saying)
+        self.assertEqual(list(CORE.glob("iblock_*")), [], "it is open")
+
+    def test_returns_smaller(self) -> None:
+        """The same disk by its name, and there is less of it: not under its guests; as it was, at once."""
+        size = 48 << 20
+        under = NullDisk(64)
+        disk = DmDisk(under.device, sectors=size // 512)
+        self.addCleanup(disk.remove)
+        target = self.api.create()
+        serial = target.add_lun(disk.device).get("UnitSerial")
+
+        def smaller() -> None:
+            disk.remove()
+            disk.sectors = size // 1024
+            disk.create()
+        lun = self.anew(target, smaller)
+        self.assertEqual(lun.get("Source"), f"dm-uuid={disk.uuid}")
+        self.is_refused(lun, f"{size // 2} bytes, and its guests know {size}")
+        disk.resize(size // 512)
+        lun.wait_state("online")
+        self.assertEqual((lun.get("Size"), lun.get("UnitSerial"), lun.get("LastError")[0]), (size, serial, ""))
+
+        # And of one that is pulled and returns while the service looks on.
+        pulled = NullDisk(32)
+        udev_settle()
+        other = self.api.target(target.wwn).add_lun(pulled.device)
+        pulled.remove()
+        other.wait_state("waiting")
+        short = NullDisk(16, pulled.kernel)
+        other.wait_state("failed")
+        self.assertRegex(other.get("LastError")[1], "bytes, and its guests know")
+        short.remove()
+        other.wait_state("waiting")
+        NullDisk(32, pulled.kernel)
+        other.wait_state("online")
+
+    def test_returns_as_another(self) -> None:
+        """By a name that may mean any disk, a second one: it is not the first."""
+        disk = DmDisk(NullDisk().device)
+        disk.remove()
+        target = self.api.create()
+        lun = target.add_lun(f"by-id=dm-name-{disk.name}")
+        self.assertEqual(lun.get("State"), "waiting")
+        self.addCleanup(disk.remove)
+        disk.create()
+        lun.wait_state("online")
+        mine = disk.uuid
+
+        def another(uuid: str) -> None:
+            disk.remove()
+            disk.uuid, disk.by_id = uuid, f"/dev/disk/by-id/dm-uuid-{uuid}"
+            disk.create()
+        lun = self.anew(target, lambda: another("LAB-another"))
+        self.is_refused(lun, f"another disk than before: dm-uuid=LAB-another, and not dm-uuid={mine}")
+        another(mine)
+        lun.wait_state("online")
+
+    def test_renamed(self) -> None:
+        """A map that is renamed under its LUNs is the same map; also for one that was found by the old name."""
+        first, second = DmDisk(NullDisk().device), DmDisk(NullDisk().device)
+        for disk in (first, second):
+            self.addCleanup(disk.remove)
+        second.remove()
+        target = self.api.create()
+        luns = [target.add_lun(first.device), target.add_lun(f"by-id=dm-name-{second.name}")]
+        second.create()
+        luns[1].wait_state("online")
+        watches = [Watch(lun) for lun in luns]
+        with ConfigfsTrace() as trace:
+            for disk, lun in zip((first, second), luns):
+                run(["dmsetup", "rename", disk.name, f"{disk.name}-new"])
+                disk.name += "-new"
+                wait_until("its new name", lambda: lun.get("Device") == f"/dev/mapper/{disk.name}")
+            udev_settle()
+            self.api.manager.call("Rescan", timeout=120)
+            self.assertEqual([(lun.get("State"), lun.get("Health")) for lun in luns], [("online", "ok")] * 2)
+            self.assertEqual(trace.changes(), [])
+        for disk, watch in zip((first, second), watches):
+            self.assertEqual(watch.changes(), [{"Device": f"/dev/mapper/{disk.name}"}])
 
     # -- suspended, of which there is no event
 
