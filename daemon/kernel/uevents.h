@@ -20,7 +20,9 @@ typedef int (*uevents_lost_t)(void *userdata);
 /* Does anybody wait for the device now, or use it? keys: the names by which its event knows it. */
 typedef bool (*uevents_wanted_t)(dev_t devnum, char *const *keys, void *userdata);
 
-/* Starts the monitor; enumerating comes after it, so that nothing falls in between. receive_buffer 0: 128 MiB if allowed. */
+/* Starts the monitor; enumerating comes after it, so that nothing falls in between. receive_buffer 0: 128 MiB with CAP_NET_ADMIN. Without it,
+ * and so in the unit that we ship, as much as net.core.rmem_max allows (208 KiB if nobody has changed that, which the kernel doubles: some
+ * hundred events). More than that in one burst are lost, and made good. */
 int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost, void *userdata, Uevents **ret);
 Uevents *uevents_free(Uevents *u);                              /* returns NULL */
 DEFINE_CLEANUP(Uevents *, uevents_free);
