@@ -22,6 +22,7 @@ MATRIX = {
     ("Manager", "Apply"): {TARGETS, LUNS, FORCE},
     ("Manager", "ImportConfig"): {TARGETS, LUNS, FORCE},
     ("Manager", "ExportConfig"): {CONFIG},
+    ("Manager", "CheckExport"): {CONFIG},
     ("Manager", "History"): {CONFIG},
     ("Manager", "Rollback"): {TARGETS, LUNS, FORCE},
     ("Manager", "Rescan"): {CONFIG},

@@ -102,8 +102,11 @@ static int append_notes(sd_bus_message *reply, const Document *d) {
         char more[64];
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < d->n_notes; i++)
-                r = append_line(reply, d->notes[i].object, d->notes[i].usual ? "info" : "note", d->notes[i].text);
+        for (size_t i = 0; r >= 0 && i < d->n_notes; i++) {
+                const DocumentNote *n = &d->notes[i];
+
+                r = append_line(reply, n->object, n->left_out ? "refuse" : n->usual ? "info" : "note", n->text);
+        }
         if (r >= 0 && d->n_unsaid > 0) {
                 snprintf(more, sizeof more, "%zu notes more", d->n_unsaid);
                 r = append_line(reply, "file", "note", more);
@@ -199,11 +202,27 @@ static int change(Engine *e, sd_bus_message *m, const Document *d, int authorize
         return o->common.dry_run ? sd_bus_send(NULL, reply, NULL) : await_changes(e, m, reply, &list, o->common.timeout);
 }
 
-static int change_from_file(Engine *e, sd_bus_message *m, int fd, Format format, int authorized, const ChangeOptions *o, sd_bus_error *error) {
+static int keep_target(Document *d, const char *name, sd_bus_error *error) {
+        char wwn[WWN_SIZE];
+
+        if (wwn_parse(name, wwn) < 0)
+                return sd_bus_error_set(error, VHOSTSCSI_ERROR("InvalidWwn"), "target: expected naa. and 16 hexadecimal digits, the first 5 or 6");
+        if (document_keep_target(d, wwn) < 0)
+                return sd_bus_error_setf(error, VHOSTSCSI_ERROR("NotFound"), "The document has no target %s", wwn);
+
+        return 0;
+}
+
+/* target: of the document, that one only; NULL: all. */
+static int change_from_file(Engine *e, sd_bus_message *m, int fd, Format format, const char *target, int authorized, const ChangeOptions *o,
+                            sd_bus_error *error) {
         _cleanup_(document_done) Document d = {};
         int r;
 
         r = read_document(fd, format, &d, error);
+        if (r >= 0 && target)
+                r = keep_target(&d, target, error);
+
         return r < 0 ? r : change(e, m, &d, authorized, o, error);
 }
 
@@ -219,7 +238,7 @@ static int plan_or_apply(sd_bus_message *m, Engine *e, bool dry_run, sd_bus_erro
 
         o.common.dry_run = o.common.dry_run || dry_run;
         r = probe_before_changes(e, m, &o.common, error);
-        return r <= 0 ? (r < 0 ? r : 1) : change_from_file(e, m, fd, FORMAT_NATIVE, r, &o, error);
+        return r <= 0 ? (r < 0 ? r : 1) : change_from_file(e, m, fd, FORMAT_NATIVE, NULL, r, &o, error);
 }
 
 static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -232,13 +251,13 @@ static int method_apply(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 
 static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         ChangeOptions o = { .origin = LUN_IMPORT };
-        const char *name;
+        const char *name, *target;
         Format format;
         int fd, r, k;
 
         r = sd_bus_message_read(m, "sh", &name, &fd);
         if (r >= 0)
-                r = options_read_change(m, &o.common, NULL, &o.partly, error);
+                r = options_read_import(m, &o.common, &o.partly, &target, error);
         if (r < 0)
                 return r;
 
@@ -253,7 +272,7 @@ static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error 
         /* What cannot be kept of somebody else's file is said, and does not keep the rest. */
         o.partly = o.partly || format == FORMAT_TARGETCLI;
         o.reason = format == FORMAT_TARGETCLI ? "import targetcli" : "import native";
-        return change_from_file(userdata, m, fd, format, r, &o, error);
+        return change_from_file(userdata, m, fd, format, target, r, &o, error);
 }
 
 /* Apply() of what was wanted then, and of nothing else. */
@@ -341,7 +360,7 @@ static int write_memfd(const char *text, size_t size) {
 }
 
 static int dump(Engine *e, const ExportOptions *x, Format format, Document *ret, Refusal *refusal) {
-        DumpOptions o = { .portable = x->portable, .device_paths = format == FORMAT_TARGETCLI };
+        DumpOptions o = { .portable = x->portable, .partly = x->partly, .device_paths = format == FORMAT_TARGETCLI };
         char wwn[WWN_SIZE];
         Target *t;
         int r;
@@ -361,7 +380,10 @@ static int dump(Engine *e, const ExportOptions *x, Format format, Document *ret,
         return dump_document(e, &o, ret, refusal);
 }
 
-static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+/* The document, or only what it does not tell. */
+static int export_config(sd_bus_message *m, Engine *e, bool only_check, sd_bus_error *error) {
+        const ChangeList nothing = {};
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(refusal_done) Refusal refusal = {};
         _cleanup_(document_done) Document d = {};
         _cleanup_free_ char *text = NULL;
@@ -385,16 +407,33 @@ static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error 
         if (r < 0)
                 return r;
 
-        r = dump(userdata, &o, format, &d, &refusal);
+        o.partly = o.partly || only_check;
+        r = dump(e, &o, format, &d, &refusal);
         if (r < 0)
                 return bus_error_set(error, r, &refusal);
 
         r = format == FORMAT_NATIVE ? document_json_format(&d, &text, &size) : saveconfig_format(&d, &text, &size);
         if (r < 0)
                 return r;
+        if (d.n_left_out > 0 && !o.partly)
+                return sd_bus_error_setf(error, VHOSTSCSI_ERROR("ImportRejected"), "%zu LUN%s cannot be said in this format. %s %s", d.n_left_out,
+                                         d.n_left_out == 1 ? "" : "s", d.n_left_out == 1 ? "It is" : "The first is", text_for_bus(d.left_out));
+
+        if (only_check) {
+                r = make_reply(m, &d, &nothing, &reply);
+                return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        }
 
         fd = write_memfd(text, size);
         return fd < 0 ? fd : sd_bus_reply_method_return(m, "h", fd);
+}
+
+static int method_export_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return export_config(m, userdata, false, error);
+}
+
+static int method_check_export(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return export_config(m, userdata, true, error);
 }
 
 static const sd_bus_vtable vtable[] = {
@@ -408,6 +447,8 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_RESULT("a(sss)", changes), method_import_config, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ExportConfig", SD_BUS_ARGS("s", format, "a{sv}", options), SD_BUS_RESULT("h", document),
                                 method_export_config, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("CheckExport", SD_BUS_ARGS("s", format, "a{sv}", options), SD_BUS_RESULT("a(sss)", losses),
+                                method_check_export, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a(ttussas)", changes), method_history,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Rollback", SD_BUS_ARGS("t", generation, "a{sv}", options), SD_BUS_RESULT("a(sss)", changes), method_rollback,

@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 
-/* The manager's members that take or give whole documents: Plan, Apply, ImportConfig, ExportConfig, History, Rollback. */
+/* The manager's members that take or give whole documents: Plan, Apply, ImportConfig, ExportConfig,
+ * CheckExport, History, Rollback. */
 
 int bus_config_add(sd_bus *bus, Engine *e);

@@ -326,10 +326,23 @@ int options_read_change(sd_bus_message *m, EditOptions *ret, bool *ret_prune, bo
         return read_options(m, known, ELEMENTSOF(known) - (ret_prune ? 0 : 1), error);
 }
 
+int options_read_import(sd_bus_message *m, EditOptions *ret, bool *ret_partly, const char **ret_target, sd_bus_error *error) {
+        const Option known[] = {
+                EDIT_OPTIONS(ret),
+                { "partly", OPTION_BOOLEAN, ret_partly, NULL },
+                { "target", OPTION_STRING, ret_target, NULL },
+        };
+
+        *ret = (EditOptions) { .timeout = UINT64_MAX };
+        *ret_target = NULL;
+        return read_options(m, known, ELEMENTSOF(known), error);
+}
+
 int options_read_dump(sd_bus_message *m, ExportOptions *ret, sd_bus_error *error) {
         const Option known[] = {
                 { "target", OPTION_STRING, &ret->target, NULL },
                 { "portable", OPTION_BOOLEAN, &ret->portable, NULL },
+                { "partly", OPTION_BOOLEAN, &ret->partly, NULL },
                 { "generation", OPTION_U64, &ret->generation, &ret->has_generation },
         };
 

@@ -22,9 +22,13 @@ int options_read_export(sd_bus_message *m, LunOptions *ret, const char **ret_tar
 
 /* prune NULL: there is no such option. */
 int options_read_change(sd_bus_message *m, EditOptions *ret, bool *ret_prune, bool *ret_partly, sd_bus_error *error);
+/* ret_target: NULL if it was not given. */
+int options_read_import(sd_bus_message *m, EditOptions *ret, bool *ret_partly, const char **ret_target, sd_bus_error *error);
+
 typedef struct ExportOptions {
         const char *target;     /* NULL: not given */
         bool portable;
+        bool partly;
         bool has_generation;
         uint64_t generation;
 } ExportOptions;

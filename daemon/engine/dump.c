@@ -132,6 +132,9 @@ static int dump_lun(Engine *e, const Lun *l, const DumpOptions *o, const Sharing
         char object[WWN_SIZE + 32];
         int r;
 
+        snprintf(object, sizeof object, "%s/lun %" PRIu32, l->target->wwn, l->number);
+        if (o->portable && !is_portable(b) && o->partly)
+                return document_leave_out(d, object, "%s means nothing on another host", b->source);
         if (o->portable && !is_portable(b))
                 return refuse(refusal, REFUSAL_INVALID_SOURCE, "LUN %" PRIu32 " of %s is named %s, which means nothing on another host", l->number,
                               l->target->wwn, b->source);
@@ -144,8 +147,7 @@ static int dump_lun(Engine *e, const Lun *l, const DumpOptions *o, const Sharing
         if (path)
                 return copy_lun(l, path, o, sharing, dt);
 
-        snprintf(object, sizeof object, "%s/lun %" PRIu32, l->target->wwn, l->number);
-        return document_note(d, object, "left out: %s is not there, and nobody else knows its path", b->source);
+        return document_leave_out(d, object, "%s is not there, and nobody else knows its path", b->source);
 }
 
 static int dump_target(Engine *e, const Target *t, const DumpOptions *o, const Sharing *sharing, Document *d, Refusal *refusal) {

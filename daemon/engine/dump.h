@@ -10,6 +10,7 @@
 typedef struct DumpOptions {
         const Target *target;   /* this one only; NULL: all of ours */
         bool portable;          /* no LUN by a name that means something else on another host: refused if there is one */
+        bool partly;            /* one that is refused for that is left out (model/document.h) */
         bool device_paths;      /* sources of devices as paths, for targetcli; those of files are as ever */
         bool empty_labels;      /* that a target has no label is said as well */
 } DumpOptions;

@@ -26,16 +26,20 @@ static void target_done(DocumentTarget *t) {
         free(t->label);
 }
 
+static void note_done(DocumentNote *n) {
+        free(n->object);
+        free(n->text);
+}
+
 void document_done(Document *d) {
         for (size_t i = 0; i < d->n_targets; i++)
                 target_done(&d->targets[i]);
         free(d->targets);
 
-        for (size_t i = 0; i < d->n_notes; i++) {
-                free(d->notes[i].object);
-                free(d->notes[i].text);
-        }
+        for (size_t i = 0; i < d->n_notes; i++)
+                note_done(&d->notes[i]);
         free(d->notes);
+        free(d->left_out);
 
         *d = (Document) {};
 }
@@ -125,6 +129,37 @@ int document_note(Document *d, const char *object, const char *format, ...) {
 
         d->notes = p;
         p[d->n_notes++] = (DocumentNote) { .object = TAKE_PTR(where), .text = TAKE_PTR(text) };
+        return 0;
+}
+
+int document_leave_out(Document *d, const char *object, const char *format, ...) {
+        _cleanup_free_ char *raw = NULL, *text = NULL;
+        size_t n = d->n_notes;
+        va_list ap;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(&raw, format, ap);
+        va_end(ap);
+        if (r < 0) {
+                raw = NULL;
+                return -ENOMEM;
+        }
+
+        r = document_note(d, object, "left out: %s", raw);
+        if (r >= 0 && d->n_notes > n)
+                d->notes[n].left_out = true;
+        if (r >= 0 && !d->left_out) {
+                r = text_printable(raw, &text);
+                if (r >= 0 && asprintf(&d->left_out, "%s: %s", object, text) < 0) {
+                        d->left_out = NULL;
+                        r = -ENOMEM;
+                }
+        }
+        if (r < 0)
+                return r;
+
+        d->n_left_out++;
         return 0;
 }
 
@@ -317,4 +352,42 @@ size_t document_count_luns(const Document *d) {
                 n += d->targets[i].n_luns;
 
         return n;
+}
+
+/* "naa.…", "naa.…/lun 3" and "backstore block/disk1" are of a target, or of others; all else is of the file. */
+static bool note_is_of(const DocumentNote *n, const DocumentTarget *t) {
+        const char *slash = strchr(n->object, '/');
+
+        if (strncmp(n->object, "naa.", strlen("naa.")) == 0)
+                return strncmp(n->object, t->wwn, WWN_SIZE - 1) == 0;
+        if (strncmp(n->object, "backstore ", strlen("backstore ")) != 0 || !slash)
+                return true;
+
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (streq_ptr(t->luns[i].name, slash + 1))
+                        return true;
+
+        return false;
+}
+
+int document_keep_target(Document *d, const char *wwn) {
+        DocumentTarget *t = document_target(d, wwn);
+        size_t n = 0;
+
+        if (!t)
+                return -ENOENT;
+
+        for (size_t i = 0; i < d->n_targets; i++)
+                if (&d->targets[i] != t)
+                        target_done(&d->targets[i]);
+        d->targets[0] = *t;
+        d->n_targets = 1;
+
+        for (size_t i = 0; i < d->n_notes; i++)
+                if (note_is_of(&d->notes[i], &d->targets[0]))
+                        d->notes[n++] = d->notes[i];
+                else
+                        note_done(&d->notes[i]);
+        d->n_notes = n;
+        return 0;
 }

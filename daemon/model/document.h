@@ -41,6 +41,7 @@ typedef struct DocumentNote {
         char *object;           /* "naa.…", "naa.…/lun 3", "backstore block/disk1" or "file" */
         char *text;             /* a line for people */
         bool usual;             /* every file of its kind loses that: it need not worry anybody */
+        bool left_out;          /* a LUN that is not in what is written */
 } DocumentNote;
 
 typedef struct Document {
@@ -49,6 +50,9 @@ typedef struct Document {
         DocumentNote *notes;    /* in the order of the file */
         size_t n_notes, room_notes;
         size_t n_unsaid;        /* notes beyond DOCUMENT_NOTES_MAX */
+
+        size_t n_left_out;      /* LUNs that the other format has no words for; each is a note as well */
+        char *left_out;         /* the first of them, and why */
 } Document;
 
 void document_done(Document *d);
@@ -61,6 +65,12 @@ int document_target_add_lun(DocumentTarget *t, uint32_t number, const char *sour
 
 /* The text may come from the file: what is not printable of it is replaced. */
 int document_note(Document *d, const char *object, const char *format, ...) _printf_(3, 4);
+
+/* The note of a LUN that is not in what is written. */
+int document_leave_out(Document *d, const char *object, const char *format, ...) _printf_(3, 4);
+
+/* Of one that is finished: that target only, and what is said of it and of the whole file. -ENOENT: it is not there. */
+int document_keep_target(Document *d, const char *wwn);
 
 /* Puts targets and LUNs in order, and refuses what contradicts itself, in time n log n: two targets of one WWN, two LUNs of one number, a
  * source that is none; LUNs on the same source that say different things of it; a name or a serial for two disks. (As in targetcli, a device

@@ -141,7 +141,7 @@ static int export_lun(Export *e, const DocumentTarget *t, DocumentLun *l, Json *
         file = kind == SOURCE_FILE;
         why = check_lun(l, file, path);
         if (why)
-                return document_note(e->d, object, "not exported: %s", why);
+                return document_leave_out(e->d, object, "%s", why);
 
         e->promises = e->promises || l->identity || l->mount || (l->size > 0 && !file);
         if (l->shareable) {

@@ -21,6 +21,6 @@ int saveconfig_parse(const char *text, size_t size, Document *ret, char **ret_wh
 
 /* What "targetctl restore" takes, from rtslib-fb 2.1.75 on. Each source must have become the path of a device that is stable (path=, by-id=,
  * by-path=, dm-uuid= or bare), or of a file, and name and serial must have been filled in: by default they hang on the source, which is
- * another one now. What rtslib has no words for goes into the notes of d; a LUN that it would restore as something else is left out, and
- * noted. */
+ * another one now. What rtslib has no words for goes into the notes of d; a LUN that it would restore as something else is left out
+ * (model/document.h). */
 int saveconfig_format(Document *d, char **ret, size_t *ret_size);

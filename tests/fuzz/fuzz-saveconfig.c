@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(saveconfig_format(&d, &saved, &saved_size) == 0);
         check_notes(&d);
         for (size_t i = n_notes; i < d.n_notes; i++)
-                left_out += startswith(d.notes[i].text, "not exported") != NULL;
+                left_out += d.notes[i].left_out;
+        check(d.n_unsaid > 0 || left_out == d.n_left_out);
         check(saveconfig_parse(saved, saved_size, &again, &why) == 0);
         check(again.n_targets == d.n_targets);
         check(d.n_unsaid > 0 || document_count_luns(&again) + left_out == document_count_luns(&d));

@@ -815,7 +815,7 @@ class Documents(BusTest):
         self.call(target, TARGET, "Destroy", "a{sv}", {})
         self.assertEqual(self.lines("ImportConfig", "sha{sv}", "native", self.memfd(json.dumps(dumped).encode()), {}), made)
         self.assertEqual(self.get(f"{target}/lun/3", LUN, "Origin"), "import")
-        fd, = self.manager("ExportConfig", "sa{sv}", "targetcli", {"target": Variant("s", WWN)})
+        fd, = self.manager("ExportConfig", "sa{sv}", "targetcli", options(target=WWN, partly=True))
         self.addCleanup(os.close, fd)
         saved = json.loads(os.read(fd, 1 << 20))
         self.assertEqual([t["fabric"] for t in saved["targets"]], ["vhost"])
@@ -873,6 +873,47 @@ class Documents(BusTest):
         notes = " ".join(f"{o} {n}" for o, a, n in lines if a == "note")
         for word in ("iscsi", "ram"):
             self.assertIn(word, notes)
+
+    def test_one_target(self) -> None:
+        """Of a document that has several, and what is said of the others is not said."""
+        other = WWN[:-1] + ("0" if WWN[-1] != "0" else "1")
+        saved = {"storage_objects": [], "targets": [
+            {"fabric": "vhost", "wwn": wwn, "tpgs": [{"tag": 1, "luns": [], "what": 1}]} for wwn in (other, WWN)]}
+        fd = self.memfd(json.dumps(saved).encode())
+        lines = self.manager("ImportConfig", "sha{sv}", "targetcli", fd, options(target=WWN.upper().replace("NAA.", "0x")))[0]
+        self.assertEqual([(o, a) for o, a, _ in lines], [(WWN, "create"), (WWN, "note")])
+        self.assertEqual([w for w, _ in self.manager("ListTargets")[0]], [WWN])
+        for wwn, why in ((WWN[:-2] + "zz", "InvalidWwn"), (WWN[:-3] + "777", "NotFound")):
+            with self.refused(why):
+                self.manager("ImportConfig", "sha{sv}", "targetcli", fd, options(target=wwn))
+        with self.refused(INVALID_ARGS):
+            self.manager("Apply", "ha{sv}", self.document(), options(target=WWN))
+
+    def test_nothing_is_lost_silently(self) -> None:
+        """What targetcli has no words for is a refusal, or is left out as asked for; and it is told."""
+        target = self.create(label="web")
+        self.add_lun(target, "wwid=36001", number=1)
+        for n in (8, 9):
+            self.add_lun(target, f"wwid=3600{n}", number=n)             # not there
+        with self.refused("ImportRejected", saying=f"2 LUNs cannot be said in this format. The first is {WWN}/lun 8: wwid=36008 is not there"):
+            self.manager("ExportConfig", "sa{sv}", "targetcli", {})
+        fd, = self.manager("ExportConfig", "sa{sv}", "targetcli", options(partly=True))
+        self.addCleanup(os.close, fd)
+        saved = json.loads(os.read(fd, 1 << 20))
+        self.assertEqual([lun["index"] for lun in saved["targets"][0]["tpgs"][0]["luns"]], [1])
+        losses = self.manager("CheckExport", "sa{sv}", "targetcli", {})[0]
+        self.assertEqual([(o.replace(WWN, "T"), a) for o, a, _ in losses],
+                         [("T/lun 8", "refuse"), ("T/lun 9", "refuse"), ("T", "note"), ("file", "note")])
+        self.assertRegex(losses[2][2], "nexus.*label")
+        self.assertEqual(self.manager("CheckExport", "sa{sv}", "native", {})[0], [])
+        with self.refused("NotFound"):
+            self.manager("CheckExport", "sa{sv}", "native", options(target=WWN[:-3] + "777"))
+        self.host.tell("disk 8")
+        self.host.tell("disk 9")
+        wait_until("the disks", lambda: [self.get(f"{target}/lun/{n}", LUN, "State") for n in (8, 9)] == ["online"] * 2)
+        fd, = self.manager("ExportConfig", "sa{sv}", "targetcli", {})
+        self.addCleanup(os.close, fd)
+        self.assertEqual(len(json.loads(os.read(fd, 1 << 20))["storage_objects"]), 3)
 
     def test_refused(self) -> None:
         pipe, other = os.pipe()

@@ -7,6 +7,7 @@
 
 #define WWN_A "naa.5001405aaaaaaaaa"
 #define WWN_B "naa.6001405bbbbbbbbb"
+#define WWN_C "naa.6001405ccccccccc"
 
 static void test_order(void) {
         _cleanup_(document_done) Document d = {};
@@ -164,6 +165,59 @@ static void test_excerpt(void) {
 }
 
 /* In order, and none twice. */
+/* One target of many: with what is said of it, of its backstores and of the file. */
+static void test_keep_target(void) {
+        static const char *const kept[] = { WWN_B, WWN_B "/lun 7", "backstore block/b", "file" };
+        _cleanup_(document_done) Document d = {};
+        _cleanup_free_ char *why = NULL;
+        DocumentTarget *t;
+        DocumentLun *l;
+
+        for (const char *const *wwn = (const char *const[]) { WWN_C, WWN_B, WWN_A, NULL }; *wwn; wwn++) {
+                char name[] = { (*wwn)[WWN_SIZE - 2], 0 };
+
+                g_assert_cmpint(document_add_target(&d, *wwn, &t), ==, 0);
+                t->label = strdup(name);
+                g_assert_cmpint(document_target_add_lun(t, 7, "", &l), ==, 0);
+                free(l->source);
+                l->source = g_strdup_printf("/dev/%s", name);
+                l->name = strdup(name);
+                g_assert_cmpint(document_note(&d, *wwn, "it"), ==, 0);
+                why = g_strdup_printf("%s/lun 7", *wwn);
+                g_assert_cmpint(document_note(&d, why, "its LUN"), ==, 0);
+                free(TAKE_PTR(why));
+                why = g_strdup_printf("backstore block/%s", name);
+                g_assert_cmpint(document_note(&d, why, "its disk"), ==, 0);
+                free(TAKE_PTR(why));
+        }
+        g_assert_cmpint(document_note(&d, "file", "all of it"), ==, 0);
+        g_assert_cmpint(document_finish(&d, &why), ==, 0);
+
+        g_assert_cmpint(document_keep_target(&d, "naa.5001405ddddddddd"), ==, -ENOENT);
+        g_assert_cmpuint(d.n_targets, ==, 3);
+        g_assert_cmpint(document_keep_target(&d, WWN_B), ==, 0);
+        g_assert_cmpuint(d.n_targets, ==, 1);
+        g_assert_cmpstr(document_target(&d, WWN_B)->label, ==, "b");
+        g_assert_cmpstr(document_target_lun(document_target(&d, WWN_B), 7)->source, ==, "/dev/b");
+        g_assert_cmpuint(d.n_notes, ==, ELEMENTSOF(kept));
+        for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+                g_assert_cmpstr(d.notes[i].object, ==, kept[i]);
+}
+
+static void test_leave_out(void) {
+        _cleanup_(document_done) Document d = {};
+
+        for (size_t i = 0; i < DOCUMENT_NOTES_MAX; i++)
+                g_assert_cmpint(document_note(&d, "file", "x"), ==, 0);
+        g_assert_cmpint(document_leave_out(&d, "naa.5/lun 1", "no\npath"), ==, 0);
+        g_assert_cmpint(document_leave_out(&d, "naa.5/lun 2", "%s", "nothing"), ==, 0);
+        g_assert_cmpuint(d.n_left_out, ==, 2);
+        g_assert_cmpuint(d.n_unsaid, ==, 2);
+        g_assert_true(g_str_has_prefix(d.left_out, "naa.5/lun 1: no"));
+        g_assert_null(strchr(d.left_out, '\n'));
+        g_assert_false(d.notes[d.n_notes - 1].left_out);
+}
+
 static void test_attributes(void) {
         static const char *const names[] = {
                 "alua_support", "block_size", "complete_type", "emulate_3pc", "emulate_caw", "emulate_dpo", "emulate_fua_read", "emulate_fua_write",
@@ -207,6 +261,8 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/document/notes", test_notes);
         g_test_add_func("/document/excerpt", test_excerpt);
         g_test_add_func("/document/attributes", test_attributes);
+        g_test_add_func("/document/keep-target", test_keep_target);
+        g_test_add_func("/document/leave-out", test_leave_out);
 
         return g_test_run();
 }

@@ -200,8 +200,10 @@ static void test_format_notes(void) {
                 const DocumentNote *n = find_note(&d, notes[i].object, notes[i].word);
 
                 g_assert_nonnull(n);
-                g_assert_true(g_str_has_prefix(n->text, "not exported") == notes[i].left_out);
+                g_assert_true(n->left_out == notes[i].left_out);
         }
+        g_assert_cmpuint(d.n_left_out, ==, 4);
+        g_assert_true(g_str_has_prefix(d.left_out, WWN_A "/lun 1: ") && strstr(d.left_out, "no path"));
         g_assert_cmpuint(d.n_notes, ==, ELEMENTSOF(notes) - 1);         /* nexus and label are one */
 
         parse(text, &again);
