@@ -14,7 +14,7 @@ enum {
         EXIT_STARTING = 43,     /* status: the daemon is still starting */
         EXIT_FINDINGS = 44,     /* doctor: something is set up in a way that will hurt */
         EXIT_CHANGES = 45,      /* plan: there is something to do */
-        EXIT_NOTICES = 46,      /* plan, apply, import, rollback: done but for what was said */
+        EXIT_NOTICES = 46,      /* plan, apply, import, rollback, dump: done but for what was said */
         EXIT_NOTHING = 47,      /* import: nothing in it for us */
         EXIT_INTERRUPTED = 130, /* SIGINT while waiting for a reply, as a shell would report it */
 };

@@ -3,6 +3,7 @@
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
 #include "print.h"
+#include "targetctl.h"
 #include "value.h"
 #include "verbs.h"
 #include "view.h"
@@ -34,7 +35,10 @@ static int adopt_one(Client *c, const char *name) {
                 return client_refuse(c, VHOSTSCSI_ERROR("InvalidWwn"), "not UTF-8");
 
         r = adopt(c, name, &path);
-        return r != 0 ? r : target_print_new(c, path);
+        if (r != 0)
+                return r;
+        r = target_print_new(c, path);
+        return r != 0 ? r : targetctl_note(c);
 }
 
 /* One after the other: what one refuses is no reason to leave the next. */
@@ -93,6 +97,11 @@ static int adopt_all(Client *c) {
                 client_note("%zu of %zu foreign targets %s.", n - n_refused, n, dry ? "could be adopted" : "adopted");
         else if (dry)
                 client_note("Dry run: nothing was changed.");
+        if (n > n_refused) {
+                r = targetctl_note(c);
+                if (r < 0)
+                        return r;
+        }
 
         return status;
 }

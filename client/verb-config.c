@@ -8,6 +8,7 @@
 #include "dbus/vhostscsi-names.h"
 #include "exit-status.h"
 #include "print.h"
+#include "targetctl.h"
 #include "value.h"
 #include "verbs.h"
 
@@ -15,6 +16,7 @@
 
 #define BUFFER_SIZE (64 * 1024)
 #define DOCUMENT_MAX (64 * 1024 * 1024)
+#define LOSSES_TOLD 20          /* of a dump; more are counted */
 
 static int copy_all(int from, int to, size_t max) {
         _cleanup_free_ char *buffer = malloc(BUFFER_SIZE);
@@ -192,7 +194,7 @@ static int send_document(Client *c, const char *member, const char *format, cons
                 return r;
         r = format ? sd_bus_message_append(m, "sh", format, fd) : sd_bus_message_append(m, "h", fd);
         if (r >= 0)
-                r = client_append_options(c, m, options, NULL);
+                r = client_append_options(c, m, options, c->arguments->target);
 
         return r < 0 ? r : make_changes(c, m, ret);
 }
@@ -265,22 +267,66 @@ int verb_import(Client *c, char **argv) {
         for (size_t i = 0; !name && streq(argv[1], "targetcli") && i < ELEMENTSOF(usual); i++)
                 if (access(usual[i], F_OK) >= 0)
                         name = usual[i];
+        if (!name && streq(argv[1], "targetcli") && isatty(STDIN_FILENO)) {
+                fprintf(stderr, "vhscsictl: %s: there is neither %s nor %s. Name a file, or - for standard input.\n", c->what, usual[0], usual[1]);
+                return EXIT_FAILURE;
+        }
 
-        r = send_document(c, "ImportConfig", argv[1], name, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY, &t);
+        r = send_document(c, "ImportConfig", argv[1], name, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY | OPTION_TARGET, &t);
         if (r != 0)
                 return r;
 
         tell(c, &t, c->arguments->given & OPTION_DRY_RUN);
-        if (streq(argv[1], "targetcli") && t.changes > 0 && c->arguments->json == JSON_OFF)
-                client_note("From now on targetcli's own service must not make them: 'vhscsictl doctor' says how to disarm it. Do not stop it.");
+        if (streq(argv[1], "targetcli") && t.changes + t.kept > 0 && c->arguments->json == JSON_OFF)
+                r = targetctl_note(c);
+        if (r < 0)
+                return r;
         if (t.changes + t.kept == 0)
                 return EXIT_NOTHING;
 
         return t.refused + t.notes > 0 ? EXIT_NOTICES : 0;
 }
 
+#define DUMP_OPTIONS (OPTION_TARGET | OPTION_PORTABLE | OPTION_PARTLY | OPTION_GENERATION)
+
+/* ExportConfig or CheckExport. Or status. */
+static int call_export(Client *c, const char *member, const char *format, sd_bus_message **ret) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, member, &m);
+        if (r != 0)
+                return r;
+        r = sd_bus_message_append(m, "s", format);
+        if (r >= 0)
+                r = client_append_options(c, m, DUMP_OPTIONS, c->arguments->target);
+
+        return r < 0 ? r : client_call(c, m, CALL_CHANGE, ret);
+}
+
+/* Standard output has the document. */
+static void tell_losses(json_object *lines, const Tally *t) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < value_length(lines) && n < LOSSES_TOLD; i++) {
+                json_object *line = json_object_array_get_idx(lines, i);
+
+                if (streq(value_string(line, "action"), "info"))
+                        continue;
+                client_note("%s: %s", value_string(line, "object"), value_string(line, "note"));
+                n++;
+        }
+
+        if (t->refused + t->notes > n)
+                client_note("... and %zu notes more.", t->refused + t->notes - n);
+        if (t->refused > 0)
+                client_note("%zu LUN%s left out.", t->refused, t->refused == 1 ? " was" : "s were");
+}
+
 int verb_dump(Client *c, char **argv) {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_message_ sd_bus_message *document = NULL, *losses = NULL;
+        _cleanup_json_ json_object *lines = NULL;
+        Tally t;
         int fd, r;
 
         if (!string_is_utf8(argv[1]))
@@ -288,18 +334,14 @@ int verb_dump(Client *c, char **argv) {
         if (c->arguments->host)
                 return client_refuse(c, SD_BUS_ERROR_INVALID_ARGS, "a document cannot come from another host; run it there, as in 'ssh HOST vhscsictl dump …'");
 
-        r = client_new_call(c, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, "ExportConfig", &m);
+        r = call_export(c, "ExportConfig", argv[1], &document);
+        if (r == 0)
+                r = call_export(c, "CheckExport", argv[1], &losses);
         if (r != 0)
                 return r;
-        r = sd_bus_message_append(m, "s", argv[1]);
+        r = sd_bus_message_read(document, "h", &fd);
         if (r >= 0)
-                r = client_append_options(c, m, OPTION_TARGET | OPTION_PORTABLE | OPTION_GENERATION, c->arguments->target);
-        if (r < 0)
-                return r;
-        r = client_call(c, m, CALL_CHANGE, &reply);
-        if (r != 0)
-                return r;
-        r = sd_bus_message_read(reply, "h", &fd);
+                r = read_lines(losses, &lines);
         if (r < 0)
                 return r;
 
@@ -309,5 +351,7 @@ int verb_dump(Client *c, char **argv) {
                 return EXIT_FAILURE;
         }
 
-        return 0;
+        tally_take(&t, lines);
+        tell_losses(lines, &t);
+        return t.refused > 0 ? EXIT_NOTICES : 0;
 }

@@ -6,21 +6,13 @@
 #include "base/fileio.h"
 #include "exit-status.h"
 #include "print.h"
+#include "targetctl.h"
 #include "verbs.h"
 #include "view.h"
 
 /* What is set up on this host in a way that will hurt some day, and what to do about it. Looks only. */
 
-#define SYSTEMD "org.freedesktop.systemd1"
 #define SAVECONFIG_MAX (64 * 1024 * 1024)
-
-/* targetcli's own service, by its name on Debian and elsewhere, and the file that it restores. */
-static const struct {
-        const char *unit, *file;
-} theirs[] = {
-        { "rtslib-fb-targetctl.service", "/etc/rtslib-fb-target/saveconfig.json" },
-        { "target.service", "/etc/target/saveconfig.json" },
-};
 
 static int finding(json_object *findings, const char *code, const char *advice, const char *format, ...) _printf_(4, 5);
 
@@ -47,32 +39,6 @@ static int finding(json_object *findings, const char *code, const char *advice, 
                 r = value_set_string(o, "advice", advice);
 
         return r;
-}
-
-typedef struct Unit {
-        bool enabled, active;
-        bool stops;             /* it has an ExecStop= */
-} Unit;
-
-/* What systemd does not know, or does not tell, is neither enabled nor active. */
-static void look_at_unit(Client *c, const char *name, Unit *ret) {
-        _cleanup_message_ sd_bus_message *state = NULL, *unit = NULL, *stop = NULL;
-        _cleanup_free_ char *active = NULL;
-        const char *path, *s;
-
-        *ret = (Unit) {};
-        if (sd_bus_call_method(c->bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "GetUnitFileState", NULL, &state, "s", name) >= 0 &&
-            sd_bus_message_read(state, "s", &s) >= 0)
-                ret->enabled = streq(s, "enabled") || streq(s, "enabled-runtime");
-
-        if (sd_bus_call_method(c->bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "LoadUnit", NULL, &unit, "s", name) < 0 ||
-            sd_bus_message_read(unit, "o", &path) < 0)
-                return;
-
-        if (sd_bus_get_property_string(c->bus, SYSTEMD, path, SYSTEMD ".Unit", "ActiveState", NULL, &active) >= 0)
-                ret->active = streq(active, "active") || streq(active, "activating");
-        if (sd_bus_get_property(c->bus, SYSTEMD, path, SYSTEMD ".Service", "ExecStop", NULL, &stop, "a(sasbttttuii)") >= 0)
-                ret->stops = sd_bus_message_enter_container(stop, 'a', "(sasbttttuii)") >= 0 && sd_bus_message_at_end(stop, false) == 0;
 }
 
 /* 1: read; 0: there is none; negative: it is there and cannot be read. */
@@ -110,36 +76,37 @@ static void count_targets(json_object *config, json_object *targets, size_t *ret
 }
 
 static int look_at_targetcli(Client *c, json_object *targets, json_object *findings) {
-        for (size_t i = 0; i < ELEMENTSOF(theirs); i++) {
+        for (size_t i = 0; i < TARGETCTL_FILES; i++) {
+                const TargetctlFile *t = &targetctl_files[i];
                 _cleanup_json_ json_object *config = NULL;
+                _cleanup_free_ char *advice = NULL;
                 size_t all, ours;
                 Unit unit;
                 int r;
 
-                look_at_unit(c, theirs[i].unit, &unit);
-                r = read_saveconfig(theirs[i].file, &config);
+                unit_look(c, t->unit, &unit);
+                r = read_saveconfig(t->file, &config);
                 if (r == -ENOMEM)
                         return r;
+                advice = targetctl_disarm(t, &unit);
+                if (!advice)
+                        return -ENOMEM;
 
                 count_targets(config, targets, &all, &ours);
                 if (!unit.enabled)
                         r = 0;
                 else if (r < 0)
-                        r = finding(findings, "UnreadableConfig", "Look at it as root", "%s is enabled, and %s cannot be read: %s", theirs[i].unit,
-                                    theirs[i].file, strerror(-r));
+                        r = finding(findings, "UnreadableConfig", "Look at it as root", "%s is enabled, and %s cannot be read: %s", t->unit,
+                                    t->file, strerror(-r));
                 else if (ours > 0)
-                        r = finding(findings, "TargetctlRestores",
-                                    "Disarm it first: 'systemctl edit UNIT' with the lines [Service] and ExecStop= (empty), then 'systemctl disable UNIT'. "
-                                    "Do not stop it, and do not disable it with --now: its stop removes every target of the host",
-                                    "%s is enabled, and %s names %zu of our targets: at each boot both services make them", theirs[i].unit,
-                                    theirs[i].file, ours);
+                        r = finding(findings, "TargetctlRestores", advice,
+                                    "%s is enabled, and %s names %zu of our targets: at each boot both services make them", t->unit, t->file, ours);
                 else if (all > 0)
                         r = finding(findings, "TargetctlHasTargets", "'vhscsictl adopt --all' takes them over as they are",
-                                    "%s is enabled and restores %zu vhost targets that are not ours", theirs[i].unit, all);
+                                    "%s is enabled and restores %zu vhost targets that are not ours", t->unit, all);
                 if (r >= 0 && unit.active && unit.stops)
-                        r = finding(findings, "TargetctlClears",
-                                    "'systemctl edit UNIT' with the lines [Service] and ExecStop= (empty) makes it harmless; do not stop it before that",
-                                    "%s is active: if somebody stops it, every target of the host is removed under running guests", theirs[i].unit);
+                        r = finding(findings, "TargetctlClears", advice,
+                                    "%s is active: if somebody stops it, every target of the host is removed under running guests", t->unit);
                 if (r < 0)
                         return r;
         }
@@ -152,7 +119,7 @@ static int look_at_service(Client *c, json_object *manager, json_object *targets
         Unit unit;
         int r = 0;
 
-        look_at_unit(c, "vhscsid.service", &unit);
+        unit_look(c, "vhscsid.service", &unit);
         if (!unit.enabled)
                 r = finding(findings, "NotEnabled", "systemctl enable vhscsid", "vhscsid.service is not enabled: after a boot nothing brings the targets up");
         if (r >= 0 && streq(value_string(manager, "state"), "degraded"))

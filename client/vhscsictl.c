@@ -40,8 +40,8 @@ static const Verb verbs[] = {
         { "libvirt-hook", 0, 4, OPTION_INSTALL | OPTION_STRICT | OPTION_WAIT,                       verb_libvirt_hook },
         { "plan",       0, 1, OPTION_PRUNE | OPTION_FORCE | OPTION_IF_GENERATION | OPTION_TIMEOUT,  verb_plan },
         { "apply",      0, 1, OPTIONS_CHANGE | OPTION_PRUNE | OPTION_FORCE | OPTION_PARTLY,         verb_apply },
-        { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_import },
-        { "dump",       1, 1, OPTION_TARGET | OPTION_PORTABLE | OPTION_GENERATION,                  verb_dump },
+        { "import",     1, 2, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY | OPTION_TARGET,        verb_import },
+        { "dump",       1, 1, OPTION_TARGET | OPTION_PORTABLE | OPTION_PARTLY | OPTION_GENERATION,  verb_dump },
         { "history",    0, 0, 0,                                                                    verb_history },
         { "diff",       0, 2, 0,                                                                    verb_diff },
         { "rollback",   1, 1, OPTIONS_CHANGE | OPTION_FORCE | OPTION_PARTLY,                        verb_rollback },
@@ -92,7 +92,8 @@ static const char help_text[] =
         "     --dry-run                 Check it, change nothing\n"
         "     --timeout=TIME            Give up waiting after TIME (30s, 5min)\n"
         "     --if-generation=N         Only if nothing has changed since generation N (see status)\n"
-        "     --force                   destroy, remove-lun, apply, rollback: even under a running guest\n"
+        "     --force                   destroy, remove-lun, plan, apply, import, rollback: even under a\n"
+        "                               running guest\n"
         "                               acquire, release: from whoever has the target\n"
         "     --label=TEXT              create: a name for people\n"
         "     --seed=TEXT               create, acquire: derive the WWN from this, such as the guest's UUID\n"
@@ -101,13 +102,14 @@ static const char help_text[] =
         "     --all                     adopt: every foreign target\n"
         "     --prune                   plan, apply: remove what is not in the document\n"
         "     --partly                  apply, import, rollback: what is refused does not keep the rest\n"
+        "                               dump: what cannot be said in the format is left out\n"
         "     --portable                dump: for another host\n"
         "     --generation=N            dump: as it was then; see history\n"
         "     --wait=TIME               ready, acquire, libvirt-hook: wait so long for what is missing\n"
         "     --pid=PID                 acquire: released when this process ends\n"
         "     --strict                  libvirt-hook: without the daemon nothing is started\n"
         "     --install                 libvirt-hook: have libvirt call it\n"
-        "     --target=WWN              export: to this target; dump: this one only\n"
+        "     --target=WWN              export: to this target; import, dump: this one only\n"
         "     --lun=N                   add-lun, export: this number; else the lowest free one\n"
         "     --readonly                add-lun, export: the guest may not write\n"
         "     --name=TEXT               add-lun, export: the backstore's name, the guest's \"model\"\n"

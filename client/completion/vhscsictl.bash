@@ -82,8 +82,8 @@ _vhscsictl() {
             adopt) options+=" $change --all" ;;
             plan) options+=" --prune --force --if-generation --timeout" ;;
             apply) options+=" $change --prune --force --partly" ;;
-            import) options+=" $change --force --partly" ;;
-            dump) options+=" --target --portable --generation" ;;
+            import) options+=" $change --force --partly --target" ;;
+            dump) options+=" --target --portable --partly --generation" ;;
             rollback) options+=" $change --force --partly" ;;
             destroy|remove-lun|release) options+=" $change --force" ;;
             add-lun) options+=" $change $lun" ;;

@@ -135,6 +135,8 @@ complete -c vhscsictl -n '__vhscsictl_verb plan apply import rollback' -l force 
 complete -c vhscsictl -n '__vhscsictl_at 0 diff rollback' -k -a '(__vhscsictl_generations)'
 complete -c vhscsictl -n '__vhscsictl_at 1 diff' -k -a '(__vhscsictl_generations)'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l generation -x -k -a '(__vhscsictl_generations)' -d 'As it was then'
+complete -c vhscsictl -n '__vhscsictl_verb dump' -l partly -d 'Leave out what cannot be said'
+complete -c vhscsictl -n '__vhscsictl_verb import' -l target -x -d 'This one only'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l portable -d 'For another host'
 complete -c vhscsictl -n '__vhscsictl_verb dump' -l target -x -a '(__vhscsictl_our_targets)' -d 'This one only'
 complete -c vhscsictl -n '__vhscsictl_verb ready acquire libvirt-hook' -l wait -x -d 'For what is missing'

@@ -18,6 +18,7 @@
  *   { "on": "AddLun", …, "next": { … } }                               the answer from the second time on
  *   { "signal": "InterfacesAdded", "path": "…", "interface": "…", "signature": "…", "args": [ … ] }
  *   { "own": true }, { "own": false }                                  takes and gives back the name
+ *   { "systemd": true }                                                is systemd as well: its objects' calls are answered, too
  *   { "exit": true }                                                   dies, with calls unanswered
  *
  * With an argument it begins without the name.
@@ -242,7 +243,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error _un
         Mock *mock = userdata;
         int r;
 
-        if (!sd_bus_message_is_method_call(m, NULL, NULL) || !path || !startswith(path, VHOSTSCSI_ROOT_PATH))
+        if (!sd_bus_message_is_method_call(m, NULL, NULL) || !path ||
+            (!startswith(path, VHOSTSCSI_ROOT_PATH) && !startswith(path, "/org/freedesktop/systemd1")))
                 return 0;
 
         r = call_log(m);
@@ -298,6 +300,8 @@ static int order_perform(Mock *mock, const char *line) {
         else if (json_object_object_get_ex(order, "own", &v))
                 r = json_object_get_boolean(v) ? sd_bus_request_name(mock->bus, VHOSTSCSI_BUS_NAME, 0) :
                                                  sd_bus_release_name(mock->bus, VHOSTSCSI_BUS_NAME);
+        else if (json_object_object_get_ex(order, "systemd", &v))
+                r = sd_bus_request_name(mock->bus, "org.freedesktop.systemd1", 0);
         else if (json_object_object_get_ex(order, "answer", &v))
                 r = mock->held ? answer_send(mock->held, v) : -ENOENT;
         else if (json_object_object_get_ex(order, "exit", &v))

@@ -178,6 +178,18 @@ class Case(unittest.TestCase):
         self.assertEqual(p.returncode, status, f'{args}: {p.stdout!r} {p.stderr!r}')
         return p.stdout.decode()
 
+    def units(self, stops=True):
+        """What systemd says: each is enabled and active, and with or without a command that stops it."""
+        command = [['/usr/bin/targetctl', ['targetctl', 'clear'], False, 0, 0, 0, 0, 0, 0, 0]] if stops else []
+        self.mock.answer('GetUnitFileState', 's', 'enabled')
+        self.mock.answer('LoadUnit', 'o', '/org/freedesktop/systemd1/unit/u')
+        # Of each unit, the one after the other: is it active, how is it stopped.
+        answers = [('s', 'active'), ('a(sasbttttuii)', command)] * 3
+        order = {}
+        for value in reversed(answers):
+            order = {'on': 'Get', 'signature': 'v', 'reply': [value], **({'next': order} if order else {})}
+        self.mock.order(**order)
+
     def last(self):
         self.mock.settle()
         return self.mock.calls[-1]
@@ -276,6 +288,16 @@ class TestLook(Case):
         self.assertIn('adopt --all --dry-run', text)
         self.run_ctl('doctor', '-M', 'x', status=2)
         self.run_ctl('doctor', 'x', status=2)
+
+    def test_doctor_of_targetctl(self):
+        self.manager()
+        self.mock.order(systemd=True)
+        self.units()
+        findings = json.loads(self.run_ctl('doctor', '--json=short', status=44))
+        self.assertEqual([f['code'] for f in findings], ['ForeignTargets', 'TargetctlClears', 'TargetctlClears'])
+        self.assertIn("'systemctl edit target.service'", findings[2]['advice'])
+        self.assertIn("'systemctl disable target.service'", findings[2]['advice'])
+        self.assertIn('Do not stop it', findings[2]['advice'])
 
     def test_status(self):
         self.manager()
@@ -1059,6 +1081,36 @@ class TestChange(Case):
         self.run_ctl('adopt', B, status=23)
         self.assertIn('LUN 3 stands on rd_mcp_0/x', self.stderr)
 
+    def test_disarm(self):
+        """Whoever comes from targetcli is told what its own service would do."""
+        lines = [[A, 'adopt', '']]
+        self.mock.answer('Adopt', 'o', target_path(B))
+        self.mock.answer('ImportConfig', 'a(sss)', lines)
+        self.run_ctl('adopt', B)
+        self.assertEqual(self.stderr, '')
+        self.mock.order(systemd=True)
+        for words in (['adopt', B], ['adopt', '--all'], ['import', 'targetcli', '-'], ['import', 'targetcli', '-', '--dry-run']):
+            self.units()
+            self.run_ctl(*words)
+            notes = [n for n in self.stderr.splitlines() if 'Disarm' in n]
+            self.assertEqual([n.split()[0] for n in notes], ['rtslib-fb-targetctl.service', 'target.service'])
+            for word in ('enabled and active', "'systemctl edit target.service'", 'ExecStop= (empty)', "'systemctl disable target.service'", 'Do not stop it'):
+                self.assertIn(word, notes[1])
+        self.units(stops=False)
+        self.run_ctl('adopt', B)
+        self.assertIn("Disarm it, for its targets are this service's from now on: 'systemctl disable target.service', without --now.", self.stderr)
+        self.units()
+        self.run_ctl('import', 'native', '-')
+        self.assertNotIn('Disarm', self.stderr)
+
+    def test_import(self):
+        self.mock.answer('ImportConfig', 'a(sss)', [[B, 'create', '']])
+        self.run_ctl('import', 'targetcli', '-', f'--target={B}', '--partly')
+        self.assertEqual(self.last()['args'][2], {'target': B, 'partly': True})
+        self.mock.refuse('ImportConfig', ERROR + 'NotFound', 'The document has no target x')
+        self.run_ctl('import', 'targetcli', '-', f'--target={B}', status=3)
+        self.run_ctl('apply', '-', f'--target={B}', status=2)
+
     def test_adopt_all(self):
         foreign = [t['wwn'] for t in json.loads(self.run_ctl('list', '--json=short')) if t['managed_by'] == 'foreign']
         self.assertTrue(foreign)
@@ -1154,9 +1206,25 @@ class TestHistory(Case):
 
     def test_dump(self):
         self.mock.answer('ExportConfig', 'h', '{}\n')
+        self.mock.answer('CheckExport', 'a(sss)', [])
         self.assertEqual(self.run_ctl('dump', 'native', '--generation=12', '--portable'), '{}\n')
         self.assertEqual(self.last()['args'], ['native', {'generation': 12, 'portable': True}])
         self.run_ctl('dump', 'native', '--generation=x', status=2)
+
+    def test_dump_tells_what_is_lost(self):
+        losses = [[A, 'note', 'not kept: nexus'], ['file', 'info', 'usual'], [A + '/lun 1', 'refuse', 'left out: no path']]
+        self.mock.answer('ExportConfig', 'h', '{}\n')
+        self.mock.answer('CheckExport', 'a(sss)', losses[:2])
+        self.assertEqual(self.run_ctl('dump', 'targetcli'), '{}\n')
+        self.assertEqual(self.stderr, f'{A}: not kept: nexus\n')
+        self.mock.answer('CheckExport', 'a(sss)', losses + [[B, 'note', 'more']] * 30)
+        self.assertEqual(self.run_ctl('dump', 'targetcli', '--partly', status=46), '{}\n')
+        self.assertEqual(self.last()['args'], ['targetcli', {'partly': True}])
+        for line in (f'{A}/lun 1: left out: no path', '... and 12 notes more.', '1 LUN was left out.'):
+            self.assertIn(line, self.stderr.splitlines())
+        self.mock.refuse('ExportConfig', ERROR + 'ImportRejected', '1 LUN cannot be said')
+        self.assertEqual(self.run_ctl('dump', 'targetcli', status=23), '')
+        self.assertIn('--partly', self.stderr)
 
     def test_rollback(self):
         self.mock.answer('Rollback', 'a(sss)', [[A, 'create', ''], [A + '/lun 0', 'create', 'wwid=1']])
@@ -1457,6 +1525,14 @@ class TestTerminal(Case):
         lines = self.run_pty('list', env={'NO_COLOR': '1'}).splitlines()
         self.assertEqual(len(lines[0]), 80)
         self.assertIn('…', lines[1])
+
+    @unittest.skipIf(os.path.exists('/etc/rtslib-fb-target/saveconfig.json') or os.path.exists('/etc/target/saveconfig.json'), 'it has one')
+    def test_import_of_nothing(self):
+        """Nobody waits for a configuration to be typed in."""
+        out = self.run_pty('import', 'targetcli')
+        self.assertEqual(self.status, 1)
+        for word in ('neither /etc/rtslib-fb-target/saveconfig.json nor', 'Name a file'):
+            self.assertIn(word, out.replace('\r\n', ''))
 
     def test_pager(self):
         seen = f'{self.dir}/pager-saw'
