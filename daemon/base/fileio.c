@@ -6,16 +6,17 @@
 #include "base/errno.h"
 #include "base/fileio.h"
 
+static int open_at(int dirfd, const char *path, int flags) {
+        int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
+
+        return fd < 0 ? negative_errno() : fd;
+}
+
 /* whole_at_once: a read that does not fill the buffer has seen the end. */
-static int read_at(int dirfd, const char *path, size_t max, bool whole_at_once, char **ret, size_t *ret_size) {
-        _cleanup_close_ int fd = -EBADF;
+static int read_all(int fd, size_t max, bool whole_at_once, char **ret, size_t *ret_size) {
         _cleanup_free_ char *buf = NULL;
         size_t size = 0, room = 0;
         bool end = false;
-
-        fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0)
-                return negative_errno();
 
         while (!end) {
                 ssize_t n;
@@ -53,11 +54,30 @@ static int read_at(int dirfd, const char *path, size_t max, bool whole_at_once, 
 }
 
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size) {
-        return read_at(dirfd, path, max, false, ret, ret_size);
+        _cleanup_close_ int fd = open_at(dirfd, path, 0);
+
+        return fd < 0 ? fd : read_all(fd, max, false, ret, ret_size);
+}
+
+int read_private_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size, const char **ret_why) {
+        _cleanup_close_ int fd = open_at(dirfd, path, O_NOFOLLOW);
+        struct stat st;
+
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, &st) < 0)
+                return negative_errno();
+
+        *ret_why = !S_ISREG(st.st_mode) ? "it is not a regular file" :
+                   st.st_uid != geteuid() ? "it belongs to another user" :
+                   st.st_mode & (S_IWGRP | S_IWOTH) ? "others may write it" : NULL;
+        return *ret_why ? -EPERM : read_all(fd, max, false, ret, ret_size);
 }
 
 int read_attribute_at(int dirfd, const char *path, size_t max, char **ret) {
-        return read_at(dirfd, path, max, true, ret, NULL);
+        _cleanup_close_ int fd = open_at(dirfd, path, 0);
+
+        return fd < 0 ? fd : read_all(fd, max, true, ret, NULL);
 }
 
 int directory_open_at(int dirfd, const char *path, DIR **ret) {

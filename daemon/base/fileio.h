@@ -8,6 +8,10 @@
 /* Reads a whole small file, relative to dirfd, without its trailing newlines, at most max bytes (-EFBIG beyond). */
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size);
 
+/* The same, of a file that nobody else may have written: a regular one, of our own user, that group and others cannot write. -EPERM with *ret_why,
+ * a phrase for people, if it is not; then nothing is read. */
+int read_private_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size, const char **ret_why);
+
 /* The same for an attribute in sysfs or configfs, which the kernel makes up at the first read and gives whole, as far as there is room
  * (seq_read_iter(), fs/seq_file.c; configfs_read_iter(), fs/configfs/file.c): half the calls. */
 int read_attribute_at(int dirfd, const char *path, size_t max, char **ret);

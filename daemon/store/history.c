@@ -23,6 +23,7 @@
 struct History {
         int fd, targets_fd;
         int error;              /* why there is no fd */
+        char problem[128];      /* the same, for people */
         List entries;           /* HistoryEntry.link, the oldest first */
         size_t n;
         bool open;              /* the newest is of the change that goes on */
@@ -391,6 +392,7 @@ int history_new(const char *state_dir, History **ret) {
         if (r < 0) {
                 h->error = r;
                 h->fd = safe_close(h->fd);
+                (void) snprintf(h->problem, sizeof h->problem, "it cannot be used, so nothing can be changed: %s", strerror(-r));
                 log_error_errno(r, "The history in %s/history cannot be used, so nothing can be changed", state_dir);
         }
 
@@ -551,6 +553,10 @@ int history_keep(History *h, const char *wwn, uint64_t generation) {
 
 /* ---- reading ---- */
 
+const char *history_problem(const History *h) {
+        return h->fd < 0 ? h->problem : NULL;
+}
+
 const List *history_entries(const History *h) {
         return &h->entries;
 }
@@ -563,6 +569,7 @@ uint64_t history_newest(const History *h) {
 
 int history_read_file(const History *h, uint64_t generation, const char *wwn, char **ret, size_t *ret_size) {
         char name[NAME_SIZE];
+        const char *stranger;
         struct stat st;
         int r;
 
@@ -574,6 +581,6 @@ int history_read_file(const History *h, uint64_t generation, const char *wwn, ch
         if (!S_ISREG(st.st_mode))
                 return -EBADMSG;
 
-        r = read_file_at(h->fd, name, TARGET_JSON_MAX, ret, ret_size);
+        r = read_private_file_at(h->fd, name, TARGET_JSON_MAX, ret, ret_size, &stranger);
         return r < 0 ? r : 1;
 }

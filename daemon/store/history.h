@@ -52,6 +52,7 @@ int history_keep(History *h, const char *wwn, uint64_t generation);
 /* After that failed: if the file is still the same, nothing has been kept. */
 void history_settle(History *h, const char *wwn);
 
+const char *history_problem(const History *h);                  /* why it cannot be used: a sentence for people; NULL: it can be */
 const List *history_entries(const History *h);                  /* HistoryEntry.link, the oldest first */
 uint64_t history_newest(const History *h);                      /* 0: there is none */
 

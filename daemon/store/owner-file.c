@@ -110,12 +110,13 @@ static int parse(const char *text, size_t size, Owner ***ret, size_t *ret_n, cha
 
 int owner_file_load(int dirfd, Owner ***ret, size_t *ret_n) {
         _cleanup_free_ char *text = NULL, *why = NULL;
+        const char *stranger = NULL;
         size_t size;
         int r;
 
         *ret = NULL;
         *ret_n = 0;
-        r = read_file_at(dirfd, FILE_NAME, FILE_MAX, &text, &size);
+        r = read_private_file_at(dirfd, FILE_NAME, FILE_MAX, &text, &size, &stranger);
         if (r == -ENOENT)
                 return 0;
         if (r >= 0)
@@ -123,6 +124,6 @@ int owner_file_load(int dirfd, Owner ***ret, size_t *ret_n) {
         if (r >= 0 || r == -ENOMEM)
                 return r;
 
-        log_error(FILE_NAME " cannot be used: %s. Nobody is known to have a target, until guests are started", why ?: strerror(-r));
+        log_error(FILE_NAME " cannot be used: %s. Nobody is known to have a target, until guests are started", why ?: stranger ?: strerror(-r));
         return 0;
 }

@@ -30,7 +30,8 @@ typedef struct Entry {
 struct RemovedList {
         int state_fd;
         bool bad;               /* a file that told nothing lies there */
-        bool unread;            /* the file could not be read: it is not written over, and tried again */
+        bool unread;            /* the file could not be read, or not be put aside: it is not written over, and tried again */
+        char problem[128];      /* why not */
         Map *by_name;           /* name -> Entry */
         List entries;           /* Entry.link, the oldest first */
         Json *unknown;          /* what else the file says; may be NULL */
@@ -163,26 +164,36 @@ static int parse(RemovedList *l, const char *text, size_t size, const char **ret
         return 0;
 }
 
+static int fail_load(RemovedList *l, int error, const char *why) {
+        l->unread = true;
+        (void) snprintf(l->problem, sizeof l->problem, "it cannot be read: %s", why ?: strerror(-error));
+        return error;
+}
+
 static int load(RemovedList *l) {
         _cleanup_free_ char *text = NULL;
         const char *why = NULL;
         size_t size;
         int r;
 
-        r = read_file_at(l->state_fd, FILE_NAME, FILE_MAX, &text, &size);
-        l->unread = r < 0 && r != -ENOENT;
-        if (r < 0)
-                return l->unread ? r : 0;
+        r = read_private_file_at(l->state_fd, FILE_NAME, FILE_MAX, &text, &size, &why);
+        if (r < 0 && r != -ENOENT)
+                return fail_load(l, r, why);
+        if (r >= 0)
+                r = parse(l, text, size, &why);
+        if (r == -ENOMEM)
+                return fail_load(l, r, NULL);
 
-        r = parse(l, text, size, &why);
-        l->unread = r == -ENOMEM;
-        if (r != -EINVAL)
-                return r;
+        if (r == -EINVAL) {
+                l->bad = true;
+                /* Nowhere else (a read-only or a broken file system): as it was, and not written over. */
+                if (renameat(l->state_fd, FILE_NAME, l->state_fd, BAD) < 0)
+                        return fail_load(l, negative_errno(), why);
+                log_error(FILE_NAME " cannot be used: %s. It is kept as " BAD, why);
+        }
 
-        l->bad = true;
-        log_error(FILE_NAME " cannot be used: %s. It is kept as " BAD, why);
-
-        return renameat(l->state_fd, FILE_NAME, l->state_fd, BAD) < 0 ? negative_errno() : 0;
+        l->unread = false;
+        return 0;
 }
 
 /* What kept the file from being read may have passed. */
@@ -208,11 +219,11 @@ int removed_new(const char *state_dir, RemovedList **ret) {
 
         l->bad = faccessat(l->state_fd, BAD, F_OK, AT_SYMLINK_NOFOLLOW) >= 0 || errno != ENOENT;
         r = load(l);
-        if (r < 0 && (r == -ENOMEM || !l->unread))
+        if (r == -ENOMEM)
                 return r;
         if (l->unread)
-                log_error_errno(r, "Cannot read " FILE_NAME ", which is left as it is; until it can be read udev rules export nothing new, and "
-                                   "nothing that they wish for can be removed");
+                log_error(FILE_NAME " is left as it is: %s. Until that is mended udev rules export nothing new, and nothing that they wish for can "
+                          "be removed", l->problem);
         if (l->bad)
                 log_error("What was removed by hand is not known: udev rules export nothing new until " BAD
                           " is gone from the state directory");
@@ -238,6 +249,13 @@ RemovedList *removed_free(RemovedList *l) {
 
 bool removed_is_known(RemovedList *l) {
         return ensure_read(l) >= 0 && !l->bad;
+}
+
+const char *removed_problem(const RemovedList *l) {
+        if (l->unread)
+                return l->problem;
+
+        return l->bad ? "it could not be used, and is kept as " BAD ": udev rules export nothing new until that one is gone" : NULL;
 }
 
 bool removed_contains(const RemovedList *l, const char *name) {

@@ -132,15 +132,16 @@ static int note_set_aside(Store *s, Registry *r, const char *name, const char *w
 static int load_one(Store *s, Registry *r, const char *name, const char *wwn) {
         _cleanup_free_ char *text = NULL, *why = NULL;
         _cleanup_(target_freep) Target *t = NULL;
+        const char *stranger = NULL;
         uint32_t number;
         size_t size;
         int k;
 
-        k = read_file_at(s->targets_fd, name, TARGET_JSON_MAX, &text, &size);
+        k = read_private_file_at(s->targets_fd, name, TARGET_JSON_MAX, &text, &size, &stranger);
         if (k == -ENOMEM)
                 return k;
         if (k < 0) {
-                set_aside(s, r, name, wwn, strerror(-k), false);
+                set_aside(s, r, name, wwn, stranger ?: strerror(-k), false);
                 return 0;
         }
 

@@ -38,6 +38,32 @@ static void test_removed_unreadable(void) {
         tree_remove(dir);
 }
 
+/* A broken one that cannot be put aside (here something lies in its way, as well as EROFS would): the service starts, the file is not
+ * written over, and is tried again. */
+static void test_removed_not_renamed(void) {
+        g_autofree char *dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL), *text = NULL;
+        g_autofree char *file = g_build_filename(dir, "removed.json", NULL), *bad = g_build_filename(dir, "removed.json.bad", NULL);
+        char *const more[] = { (char *) "wwid=b", NULL };
+        RemovedList *l;
+
+        g_assert_true(g_file_set_contents(file, "{", -1, NULL));
+        g_assert_cmpint(mkdir(bad, 0700), ==, 0);
+        g_assert_cmpint(removed_new(dir, &l), ==, 0);
+        g_assert_false(removed_is_known(l));
+        g_assert_nonnull(strstr(removed_problem(l), "not JSON"));
+        g_assert_cmpint(removed_add(l, more), ==, -EISDIR);
+        g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+        g_assert_cmpstr(text, ==, "{");
+
+        g_assert_cmpint(rmdir(bad), ==, 0);
+        g_assert_cmpint(removed_add(l, more), ==, 1);
+        g_assert_false(removed_is_known(l));
+        g_assert_nonnull(strstr(removed_problem(l), "removed.json.bad"));
+        g_assert_true(g_file_test(bad, G_FILE_TEST_IS_REGULAR));
+        removed_free(l);
+        tree_remove(dir);
+}
+
 /* Names, order and keys of others survive; the oldest goes when there are too many. */
 static void test_removed_file(void) {
         g_autofree char *dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL), *text = NULL;
@@ -77,6 +103,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/removed/unreadable", test_removed_unreadable);
+        g_test_add_func("/removed/not-renamed", test_removed_not_renamed);
         g_test_add_func("/removed/file", test_removed_file);
 
         return g_test_run();
