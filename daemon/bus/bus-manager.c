@@ -18,11 +18,23 @@
 #include "engine/survey.h"
 #include "engine/undo.h"
 
+static const char *problem_of_history(const Engine *e) {
+        return e->history ? history_problem(e->history) : NULL;
+}
+
+static const char *problem_of_removed(const Engine *e) {
+        return e->removed ? removed_problem(e->removed) : NULL;
+}
+
+unsigned bus_manager_problems(const Engine *e) {
+        return (unsigned) strv_length(e->registry.bad) << 2 | (problem_of_history(e) ? 1U : 0) | (problem_of_removed(e) ? 2U : 0);
+}
+
 /* Something of ours is not as it is wanted and will not become so by itself. */
 static bool is_degraded(Engine *e) {
         Target *t;
 
-        if (strv_length(e->registry.bad) > 0)
+        if (bus_manager_problems(e) != 0)
                 return true;
 
         REGISTRY_FOREACH(&e->registry, t) {
@@ -77,6 +89,10 @@ static int get_fabric(sd_bus *bus, const char *path, const char *interface, cons
                                      "origin", "s", strempty(e->fabric.origin));
 }
 
+static int append_problem(sd_bus_message *reply, const char *what, const char *why) {
+        return why ? sd_bus_message_append(reply, "(ss)", what, why) : 0;
+}
+
 static int get_problems(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
                         sd_bus_error *error) {
         const Engine *e = userdata;
@@ -89,8 +105,12 @@ static int get_problems(sd_bus *bus, const char *path, const char *interface, co
                 /* It may quote the file. */
                 r = text_printable(e->registry.bad_reasons[i], &why);
                 if (r >= 0)
-                        r = sd_bus_message_append(reply, "(ss)", e->registry.bad[i], why);
+                        r = append_problem(reply, e->registry.bad[i], why);
         }
+        if (r >= 0)
+                r = append_problem(reply, "history", problem_of_history(e));
+        if (r >= 0)
+                r = append_problem(reply, "removed.json", problem_of_removed(e));
 
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
@@ -419,7 +439,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Generation", "t", get_generation, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Fabric", "a{sv}", get_fabric, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Problems", "a(ss)", get_problems, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Problems", "a(ss)", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
         SD_BUS_METHOD_WITH_ARGS("CreateTarget", SD_BUS_ARGS("s", wwn, "a{sv}", options), SD_BUS_RESULT("o", target), method_create_target,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -9,3 +9,6 @@ int bus_manager_add(sd_bus *bus, Engine *e);
 
 /* The value of State: starting, degraded or running. */
 const char *bus_manager_state(Engine *e);
+
+/* Changes when Problems does; 0: there are none. */
+unsigned bus_manager_problems(const Engine *e);

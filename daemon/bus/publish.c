@@ -20,6 +20,7 @@ typedef struct Publisher {
         sd_event_source *post;
         uint64_t generation;    /* of the manager, as told last */
         const char *state;
+        unsigned problems;
 } Publisher;
 
 /* One process, one bus, as in polkit.c. */
@@ -213,16 +214,21 @@ static void publish_target(Publisher *p, Target *t) {
 
 static void publish_manager(Publisher *p) {
         Registry *registry = &p->engine->registry;
-        const char *state = registry->publish_self ? bus_manager_state(p->engine) : p->state;
+        unsigned problems = bus_manager_problems(p->engine);
+        bool look = registry->publish_self || p->problems != problems;
+        const char *state = look ? bus_manager_state(p->engine) : p->state;
         uint64_t generation = registry->generation;
         Names names = {};
 
         registry->publish_self = false;
+        if (p->problems != problems)
+                names_add(&names, "Problems");
         if (!streq(p->state, state))
                 names_add(&names, "State");
         if (p->generation != generation)
                 names_add(&names, "Generation");
         p->state = state;
+        p->problems = problems;
         p->generation = generation;
 
         emit_changed(p->bus, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE, &names);
@@ -254,7 +260,8 @@ int publish_start(sd_bus *bus, Engine *e) {
         Publisher *p = &publisher;
         int r;
 
-        *p = (Publisher) { .bus = bus, .engine = e, .generation = e->registry.generation, .state = bus_manager_state(e) };
+        *p = (Publisher) { .bus = bus, .engine = e, .generation = e->registry.generation, .state = bus_manager_state(e),
+                           .problems = bus_manager_problems(e) };
 
         r = sd_event_add_post(e->event, &p->post, on_post, p);
         if (r < 0)

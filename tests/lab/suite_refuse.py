@@ -295,3 +295,27 @@ class StoreTest(LabTest):
                     bad.unlink()
         service_restart()
         run(f"rmdir {broken.tpg} {broken.tpg.parent}", check=False)
+
+    def test_a_file_of_somebody_else(self) -> None:
+        """Whoever could have written it may not say what guests get: nothing of it is touched until it is mended."""
+        disk, = dm_disks(1)
+        target, lun = self.api.export(disk.device)
+        path = STORE / f"targets/{target.wwn}.json"
+        directory = target.tpg / "lun/lun_0"
+        inode, text = os.stat(directory).st_ino, path.read_text()
+        for spoil, mend, why in ((lambda: os.chown(path, 1, -1), lambda: os.chown(path, 0, -1), "another user"),
+                                 (lambda: path.chmod(0o666), lambda: path.chmod(0o600), "others may write")):
+            spoil()
+            service_restart()
+            wait_until("running", lambda: self.api.manager.get("State") != "starting")
+            self.assertEqual(self.api.manager.get("State"), "degraded")
+            (wwn, said), = self.api.manager.get("Problems")
+            self.assertEqual(wwn, target.wwn)
+            self.assertIn(why, said)
+            self.assertIn(why, run(["vhscsictl", "status"], check=False).stdout)
+            self.assertEqual((os.stat(directory).st_ino, path.read_text()), (inode, text))
+            mend()
+        service_restart()
+        wait_until("running", lambda: self.api.manager.get("State") == "running")
+        self.assertEqual(lun.get("State"), "online")
+        self.assertEqual(os.stat(directory).st_ino, inode)

@@ -136,6 +136,8 @@ class Host:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vhscsid-bus-"))
         self.dir.chmod(0o755)
         self.socket = str(self.dir / "bus")
+        # Of a file that others may write the daemon believes nothing.
+        os.umask(0o022)
         config = self.dir / "bus.conf"
         config.write_text(CONFIG.format(socket=self.socket, policy=ROOT / "dbus/org.vhostscsi.conf", uid=os.geteuid()))
         self.log = open(self.dir / "log", "w+")
@@ -939,6 +941,51 @@ class Documents(BusTest):
             self.manager("ImportConfig", "sha{sv}", "native", self.document(), {"prune": Variant("b", True)})
         with self.refused("NotFound"):
             self.manager("ExportConfig", "sa{sv}", "native", {"target": Variant("s", WWN)})
+
+
+class Problems(BusTest):
+    """What in the state directory cannot be used: the daemon runs, and says so."""
+
+    def restart(self) -> dict[str, str]:
+        self.assertEqual(self.host.stop(), 0, self.host.logged())
+        self.host.start()
+        problems = dict(self.get(PATH, MANAGER, "Problems"))
+        self.assertEqual(self.get(PATH, MANAGER, "State"), "degraded" if problems else "running")
+        return problems
+
+    def test_problems(self) -> None:
+        target = self.create()
+        self.add_lun(target, "wwid=36001")
+        state = self.host.dir / "state"
+        self.assertEqual(self.restart(), {})
+
+        (state / f"targets/{WWN}.json").chmod(0o666)
+        before = self.host.stored()
+        self.assertEqual(self.restart(), {WWN: "others may write it"})
+        self.assertEqual(self.host.stored(), before)
+        with self.refused("ConfigCorrupt"):
+            self.create()
+        (state / f"targets/{WWN}.json").chmod(0o600)
+
+        (state / "removed.json").write_text("{")
+        (state / "removed.json.bad").mkdir()
+        problems = self.restart()
+        self.assertEqual(list(problems), ["removed.json"])
+        self.assertIn("not JSON", problems["removed.json"])
+        self.assertEqual(self.get(f"{target}/lun/0", LUN, "State"), "online")
+        (state / "removed.json").unlink()
+        (state / "removed.json.bad").rmdir()
+
+        (state / "history").rename(state / "gone")
+        (state / "history").write_text("x")
+        problems = self.restart()
+        self.assertEqual(list(problems), ["history"])
+        self.assertIn("nothing can be changed", problems["history"])
+        with self.refused("StoreFailed"):
+            self.call(target, TARGET, "SetLabel", "sa{sv}", "x", {})
+        (state / "history").unlink()
+        (state / "gone").rename(state / "history")
+        self.assertEqual(self.restart(), {})
 
 
 class Gate(BusTest):
