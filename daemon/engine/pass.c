@@ -98,6 +98,17 @@ static void fill_seen(const LunWant *want, const LunSeen *seen, PassReport *repo
         report->marked = seen->enabled && plan_is_marked(seen);
 }
 
+static void fill_altered(const LunWant *want, const LunSeen *seen, PassReport *report) {
+        _cleanup_free_ char *path = NULL, *text = NULL;
+
+        report->altered = report->error == 0 && plan_find_alteration(want, seen, &path, &text) > 0;
+        if (!report->altered)
+                return;
+
+        (void) snprintf(report->path, sizeof report->path, "%s", path);
+        (void) snprintf(report->value, sizeof report->value, "%s", text);
+}
+
 /* Somebody else has brought it up: nothing is to be done, but to remember where it is. */
 static void fill_taken_over(const LunSeen *seen, PassReport *report) {
         report->up = report->present = report->backstore = report->taken_over = true;
@@ -164,9 +175,10 @@ static void run_lun(Pass *p, const PassLun *l) {
 
         if (over)
                 fill_taken_over(&before, &report);
-        else if (plan.n == 0 && looked)
+        else if (plan.n == 0 && looked) {
                 fill_seen(&want, &before, &report);
-        else if (r >= 0)
+                fill_altered(&want, &before, &report);
+        } else if (r >= 0)
                 fill_done(&want, &before, &plan, &report);
         else if (looked && lio_observe_lun(p->cfs, &want, &after) >= 0)
                 fill_seen(&want, &after, &report);

@@ -44,6 +44,7 @@ typedef struct PassReport {
         bool other_nexus;       /* PASS_TARGET: the one in the kernel is not the wanted one, and stays */
         bool up;                /* PASS_TARGET: group and nexus exist; PASS_LUN: linked */
         bool backstore;         /* PASS_LUN: its directory exists */
+        bool altered;           /* PASS_LUN: it is up, but path below is not as it is wanted: value says how; nothing was done about it */
         bool attached;          /* PASS_LUN: left alone because a guest is attached; error is -EBUSY */
         bool marked;            /* PASS_LUN: the backstore bears our mark */
         bool taken_over;        /* PASS_LUN: somebody else has made what is wanted, under hba below */

@@ -65,6 +65,7 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
         t->other_nexus = report->other_nexus;
         if (t->up && t->wanted)
                 drift_watch(e, t);
+        t->mended = t->mended || (t->wanted && report->steps > 0);
         if (!report->present)
                 t->endpoint = ENDPOINT_UNKNOWN;
         if (report->attached)
@@ -206,6 +207,20 @@ static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
         l->retry_at = retry_at(e, l->failures);
 }
 
+/* Repaired it would be under a guest, which would see its disk change; when the LUN comes up anew it is as it is wanted. */
+static void set_altered(Lun *l, const PassReport *report) {
+        _cleanup_free_ char *text = NULL;
+
+        if (asprintf(&text, "Somebody else changed it: %s %s. It stays so until the LUN comes up anew", report->path, report->value) < 0) {
+                text = NULL;
+                log_oom();
+                return;
+        }
+        if (!streq_ptr(l->error_text, text))
+                log_notice("Target %s, LUN %" PRIu32 ": %s", l->target->wwn, l->number, text);
+        lun_set_error(l, refusal_short_name(REFUSAL_LUN_CONFLICT), text);
+}
+
 /* A line each, but a restore of thousands is not worth a line each. */
 static void say_linked(const Lun *l) {
         Target *t = l->target;
@@ -268,7 +283,9 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
                 set_lun_error(e, l, report);
         else {
                 /* A misfit is judged by its device, not by a pass that left it alone. */
-                if (l->linked || !l->misfit)
+                if (report->altered)
+                        set_altered(l, report);
+                else if (l->linked || !l->misfit)
                         lun_set_error(l, NULL, NULL);
                 l->failures = doubtful ? l->failures + 1 : 0;
                 l->retry_at = doubtful ? retry_at(e, l->failures) : 0;
@@ -276,6 +293,9 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
 
         if (was_linked != l->linked)
                 say_linked(l);
+        t->mended = t->mended || (l->wanted && l->linked && report->steps > 0);
+        if (l->linked && l->wanted)
+                drift_watch_lun(e, l);
 
         d = l->linked && !backstore_is_file(b) ? inventory_by_devnum(e->inventory, b->devnum) : NULL;
         if (d)
@@ -345,7 +365,8 @@ void report_apply(Engine *e, Target *t, const PassReport *report) {
 }
 
 void report_finish(Engine *e, Target *t) {
-        drift_settle(e, t, t->told > 0);
+        drift_settle(e, t, t->mended);
+        t->mended = false;
         if (t->told > TOLD_MAX)
                 log_info("Target %s: %u LUNs more went up or down", t->wwn, t->told - TOLD_MAX);
         t->told = 0;

@@ -60,6 +60,7 @@ typedef struct Lun {
         /* Observed. */
         bool present;           /* lun_<number> exists, or may exist */
         bool linked;            /* a guest can see it */
+        bool watched;           /* its directory is, for what others do in it (engine/drift.h) */
         bool misfit;            /* what its source names now is not what its guests know; the error says why */
 
         /* Activity. */

@@ -262,6 +262,47 @@ bool plan_can_take_over(const LunWant *want, const LunSeen *seen) {
         return links_to(want, seen, seen->hba) && is_the_same(want, seen);
 }
 
+static int alteration(const LunWant *want, const char *file, const char *is, const char *wanted, char **ret_path, char **ret_text) {
+        _cleanup_free_ char *path = NULL;
+
+        if (asprintf(&path, "core/%s_%u/%s/%s", plan_plugin(want), want->hba, want->name, file) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        if (asprintf(ret_text, "is %s, and not %s", is, wanted) < 0)
+                return -ENOMEM;
+
+        *ret_path = TAKE_PTR(path);
+        return 1;
+}
+
+int plan_find_alteration(const LunWant *want, const LunSeen *seen, char **ret_path, char **ret_text) {
+        const char *const *const lists[] = { plan_default_attributes, (const char *const *) want->attributes };
+
+        if (!want->wanted || !seen->link || !seen->enabled || plan_link_is_theirs(want, seen))
+                return 0;
+        if (seen->serial && !streq_ptr(seen->serial, want->serial))
+                return alteration(want, "wwn/vpd_unit_serial", seen->serial, strempty(want->serial), ret_path, ret_text);
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (const char *const *a = lists[i]; a && *a; a++) {
+                        size_t n = strcspn(*a, "=");
+                        const char *is = strv_value(seen->attributes, *a, n);
+                        char file[128];
+
+                        /* It reads as 0 whatever was written (pi_prot_format_show(), drivers/target/target_core_configfs.c). */
+                        if (!is || streq(is, *a + n + 1) || startswith(*a, "pi_prot_format="))
+                                continue;
+                        if (i == 0 && strv_value(want->attributes, *a, n))
+                                continue;
+
+                        (void) snprintf(file, sizeof file, "attrib/%.*s", (int) n, *a);
+                        return alteration(want, file, is, *a + n + 1, ret_path, ret_text);
+                }
+
+        return 0;
+}
+
 /* What is somebody else's stays; the rest is ours to take away, whatever stands beside it. */
 static int plan_lun_down(const LunWant *want, const LunSeen *seen, Plan *p) {
         bool keep_lun = plan_link_is_theirs(want, seen), keep_backstore = want->others || plan_backstore_is_theirs(want, seen);

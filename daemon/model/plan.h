@@ -112,6 +112,10 @@ bool plan_backstore_is_theirs(const LunWant *want, const LunSeen *seen);
  * name with the same serial. Nothing is left to do but to take it over: its HBA is seen->hba from then on, and it is unmarked. */
 bool plan_can_take_over(const LunWant *want, const LunSeen *seen);
 
+/* Of a wanted LUN that is up and ours: the first attribute (attrib/…) or serial of its backstore that somebody else has made another. Nothing is
+ * planned for it, for a guest would see its disk change. *ret_path is relative to the root, *ret_text "is 1, and not 0". 1; 0: there is none. */
+int plan_find_alteration(const LunWant *want, const LunSeen *seen, char **ret_path, char **ret_text);
+
 /* The text that is written to a backstore's alias: who made it, and of which device instance. */
 int plan_mark(uint64_t diskseq, dev_t devnum, char **ret);
 /* Reads it. false: not ours. */

@@ -72,6 +72,7 @@ struct Target {
         bool drifting;          /* somebody else changed it in the kernel, and no look since then found all as it is wanted */
         unsigned drifts;        /* looks at it for that reason in the last time: how often it was repaired in vain */
         uint64_t drift_at;      /* when that began, CLOCK_MONOTONIC µs */
+        bool mended;            /* something of it was made in this pass */
         unsigned told;          /* LUNs that went up or down in this pass */
         unsigned failures;
         uint64_t retry_at;      /* CLOCK_MONOTONIC µs, 0: not by time */

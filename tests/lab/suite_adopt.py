@@ -115,15 +115,32 @@ class AdoptTest(LabTest):
             target.add_lun(d.device)
         nexus, lun = target.get("Nexus"), target.tpg / "lun/lun_1"
         serial = target.lun(1).get("UnitSerial")
-        for n in range(2):
+        for also in (f"&& rmdir {lun}", "", f"&& rmdir {lun}"):
             link = next(e for e in lun.iterdir() if e.is_symlink())
-            run(f"rm {link} && rmdir {lun}")
+            run(f"rm {link} {also}")
             wait_until("the LUN is back", lambda: lun.is_dir() and any(e.is_symlink() for e in lun.iterdir()), 60)
             wait_until("and is said to be", lambda: target.lun(1).get("State") == "online")
         clear()
         wait_until("the target is back", lambda: len(list(target.tpg.glob("lun/lun_*/d-*"))) == 2, 120)
         wait_until("and is said to be", lambda: target.get("State") == "online")
         self.assertEqual((nexus, serial), ((target.tpg / "nexus").read_text().strip(), target.lun(1).get("UnitSerial")))
+
+    def test_altered(self) -> None:
+        """What a guest would see change is said, and not changed back under it."""
+        disk, = dm_disks(1)
+        target, lun = self.api.export(disk.device)
+        attribute = next((target.tpg / "lun/lun_0").glob("d-*")).resolve() / "attrib/emulate_3pc"
+        self.assertEqual((attribute.read_text().strip(), *lun.get("LastError")), ("0", "", ""))
+        attribute.write_text("1")
+        with ConfigfsTrace() as trace:
+            self.api.manager.call("Rescan")
+            self.assertEqual(trace.changes(), [])
+        code, text = lun.get("LastError")
+        self.assertEqual((code, lun.get("State")), ("LunConflict", "online"))
+        self.assertIn("attrib/emulate_3pc is 1, and not 0", text)
+        attribute.write_text("0")
+        self.api.manager.call("Rescan")
+        self.assertEqual([*lun.get("LastError")], ["", ""])
 
     def test_their_service_starts_after_us(self) -> None:
         """targetctl restore: it clears everything first, ours as well, and makes the same again. In the end ours is complete."""
