@@ -54,10 +54,46 @@ print(json.dumps([before, view()]))
 """
 
 AFTER = VIEW + """
+wait_until("theirs has done its start", lambda: run("systemctl is-active rtslib-fb-targetctl", check=False).stdout.strip() != "activating", 240, 0.5)
 wait_until("all is up", lambda: run(["vhscsictl", "status"], check=False).returncode == 0, 240, 0.5)
 print(json.dumps([view(), [t.get("ManagedBy") for t in api.targets()],
                   run("systemctl is-active rtslib-fb-targetctl", check=False).stdout.strip()]))
 """
+
+
+# A guest that is started when the gate has opened keeps its disk: the same LUN, and no I/O error, whatever ours does from then on.
+GUEST = """
+from nested import NestedGuest
+wwn = %r
+run(["vhscsictl", "acquire", wwn, "lab", "--wait=2min"], timeout=150)
+luns = VHOST / wwn / "tpgt_1/lun"
+inodes = {p.name: os.stat(p).st_ino for p in luns.glob("lun_*/*")}
+guest = NestedGuest("gate")
+guest.start(wwn)
+block = guest.block(0)
+guest.cmd(f"guestio start {block} 8")
+def progress():
+    start = guest.io_status(block)["ops"]
+    return wait_until("the guest's I/O goes on", lambda: s if (s := guest.io_status(block))["ops"] >= start + 20 else None, 60)
+progress()
+with ConfigfsTrace() as trace:
+    api.manager.call("Rescan")
+    service_restart()
+    api = Api()
+    api.settled()
+    api.manager.call("Rescan")
+    status = progress()
+    changes = trace.changes()
+same = inodes == {p.name: os.stat(p).st_ino for p in luns.glob("lun_*/*")}
+guest.stop()
+run(["vhscsictl", "release", wwn, "lab"])
+print(json.dumps([status["errors"], status["mismatches"], same, len(inodes), changes]))
+""" % (WWNS[0],)
+
+
+def guest_is_never_cut(vm: Vm) -> None:
+    errors, mismatches, same, n, changes = inside(vm, GUEST, timeout=400)
+    assert (errors, mismatches, same, n, changes) == (0, 0, True, 2, []), (errors, mismatches, same, n, changes)
 
 
 def prepare(vm: Vm) -> dict:
@@ -83,15 +119,20 @@ def alone(vm: Vm) -> None:
     check(vm, wanted, "inactive")
 
 
+def enable_theirs(vm: Vm, after: str = "") -> None:
+    vm.run("systemctl unmask -q rtslib-fb-targetctl && systemctl enable -q rtslib-fb-targetctl")
+    # It does not wait for disks; here it finds them.
+    vm.run("mkdir -p /etc/systemd/system/rtslib-fb-targetctl.service.d && printf '[Unit]\\nAfter=lab-disks.service multipathd.service "
+           f"{after}\\n[Service]\\nExecStartPre=/bin/udevadm settle\\n' > /etc/systemd/system/rtslib-fb-targetctl.service.d/late.conf && sync")
+
+
 def with_their_service(vm: Vm) -> None:
     """It is enabled still, holds the same targets, and comes first; and then it is started once more, after us."""
     wanted = prepare(vm)
-    vm.run("systemctl unmask -q rtslib-fb-targetctl && systemctl enable -q rtslib-fb-targetctl")
-    # It does not wait for disks; here it finds them.
-    vm.run("mkdir -p /etc/systemd/system/rtslib-fb-targetctl.service.d && printf '[Unit]\\nAfter=lab-disks.service multipathd.service\\n"
-           "[Service]\\nExecStartPre=/bin/udevadm settle\\n' > /etc/systemd/system/rtslib-fb-targetctl.service.d/late.conf && sync")
+    enable_theirs(vm)
     vm.reboot()
     check(vm, wanted, "active")
+    guest_is_never_cut(vm)
     vm.run("targetctl restore", timeout=300, check=False)
     check(vm, wanted, "active")
     # Nothing is done about it from then on.
@@ -99,4 +140,18 @@ def with_their_service(vm: Vm) -> None:
             "    service_restart()\n    api = Api()\n    api.settled()\n    assert t.changes() == [], t.changes()"], timeout=200)
 
 
-TESTS = [alone, with_their_service]
+def before_their_service(vm: Vm) -> None:
+    """Ours comes first, for somebody has taken our After= away: theirs clears it all and makes it again, and in the end ours is complete."""
+    wanted = prepare(vm)
+    vm.run("sed 's/ target.service rtslib-fb-targetctl.service//' \"$(systemctl show -P FragmentPath vhscsid)\" > /etc/systemd/system/vhscsid.service"
+           " && ! grep -q rtslib /etc/systemd/system/vhscsid.service && systemctl daemon-reload && systemctl reenable -q vhscsid")
+    enable_theirs(vm, "vhscsid.service")
+    vm.reboot()
+    check(vm, wanted, "active")
+    order = vm.run("systemctl show -P ActiveEnterTimestampMonotonic vhscsid; systemctl show -P InactiveExitTimestampMonotonic rtslib-fb-targetctl").text
+    ours, theirs = (int(n) for n in order.split())
+    assert 0 < ours <= theirs, order
+    guest_is_never_cut(vm)
+
+
+TESTS = [alone, with_their_service, before_their_service]

@@ -2,6 +2,7 @@
 """Coming from targetcli: what it set up is taken over as it is, with guests running on it."""
 import json
 import os
+from pathlib import Path
 
 from labdisks import dm_disks, mk_multipath, null_disks, rm_multipath, udev_settle, write_pattern
 from labkit import CORE, VHOST, ConfigfsTrace, LabTest, configfs_snapshot, difference, run, service_restart, wait_until
@@ -171,6 +172,50 @@ class AdoptTest(LabTest):
             self.api.settled()
             self.assertEqual(run(["vhscsictl", "status"]).returncode, 0)
             self.assertEqual(trace.changes(), [])
+
+    def test_started_beside_their_service(self) -> None:
+        """Their unit is active, and a guest runs on what it has restored: nothing of ours clears anything. Disarmed as doctor says, nor does it."""
+        dropin = Path("/run/systemd/system/rtslib-fb-targetctl.service.d/disarm.conf")
+
+        def disarm() -> None:
+            dropin.parent.mkdir(parents=True, exist_ok=True)
+            dropin.write_text("[Service]\nExecStop=\n")
+            run("systemctl daemon-reload && systemctl stop rtslib-fb-targetctl")
+
+        self.addCleanup(run, f"rm -rf /etc/rtslib-fb-target/saveconfig.json {dropin.parent}; systemctl mask -q rtslib-fb-targetctl", check=False)
+        self.addCleanup(disarm)
+        self.make()
+        run(["targetctl", "save"], timeout=120)
+        run("systemctl stop vhscsid && systemctl unmask -q rtslib-fb-targetctl && systemctl start rtslib-fb-targetctl", timeout=300)
+        guest = NestedGuest("guest")
+        self.addCleanup(guest.stop)
+        guest.start(NAMES[0])
+        block = guest.block(1)
+        guest.cmd(f"guestio start {block} 8")
+        self.progress(guest, block)
+        before = self.kernel()
+
+        with ConfigfsTrace() as trace:
+            for managed in ("foreign", "vhscsid"):
+                run("systemctl start vhscsid")
+                self.api.close()
+                self.api = type(self.api)()
+                self.api.settled()
+                self.assertEqual([t.get("ManagedBy") for t in self.api.targets()], [managed] * 3)
+                self.assertEqual(run("systemctl is-active rtslib-fb-targetctl").stdout.strip(), "active")
+                self.progress(guest, block)
+                out = run(["vhscsictl", "adopt", "--all"], timeout=120)
+                self.assertEqual("systemctl edit rtslib-fb-targetctl.service" in out.stderr, managed == "foreign", out.stderr)
+                run("systemctl stop vhscsid")
+            disarm()
+            self.assertEqual(run("systemctl is-active rtslib-fb-targetctl", check=False).stdout.strip(), "inactive")
+            self.progress(guest, block)
+            self.assertEqual(trace.changes(), [])
+        self.assertTrue(before == self.kernel(), difference(before, self.kernel()))
+        run("systemctl start vhscsid")
+        self.api.close()
+        self.api = type(self.api)()
+        self.api.settled()
 
     def test_refused(self) -> None:
         """One target cannot be kept as it is: it stays theirs, and does not keep the others."""
