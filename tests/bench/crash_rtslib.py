@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kill test of tests/unit/test-crash.c on rtslib's save: RTSRoot.save_to_file() (rtslib_fb/root.py) writes a configuration over another one
 and is killed (strace --inject) at each of its system calls that touch the file. Lost: afterwards there is neither the old nor the new one.
+Beside it, in the same run, our own: the daemon is killed at each call of two changes and what follows from them.
 
-    tests/bench/crash_rtslib.py [DIRECTORY OF rtslib_fb]"""
+    tests/bench/crash_rtslib.py [--ours=BUILD/tests/unit/test-crash] [DIRECTORY OF rtslib_fb]"""
+import argparse
 import json
 import re
 import subprocess
@@ -12,6 +14,9 @@ import tempfile
 from pathlib import Path
 
 OBJECTS = 1000
+ROOT = Path(__file__).resolve().parent.parent.parent
+# What test-crash says of a row, as TAP's comment.
+ROW = re.compile(r"^# save +kill +(\d+) points +\d+ told +(\d+) lost +(\d+) wrong +(\d+) foreign$", re.M)
 
 # The configuration is ours, and so is what configfs and udev would be asked: only the save is rtslib's.
 SAVE = """
@@ -49,14 +54,15 @@ def verdict(file: Path) -> str:
     return labels.pop() if len(objects) == OBJECTS and len(labels) == 1 else "lost"
 
 
-def main() -> None:
-    rtslib = sys.argv[1] if len(sys.argv) > 1 else "/usr/lib/python3/dist-packages"
+def kill_rtslib(rtslib: str) -> tuple[int, int]:
+    """Points, and how many of them have lost everything."""
     found = {"old": 0, "new": 0, "lost": 0}
 
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "saveconfig.json"
         save(rtslib, file, "old", [])
-        assert verdict(file) == "old", "rtslib did not save"
+        if verdict(file) != "old":
+            sys.exit(f"rtslib_fb of {rtslib} did not save")
         calls = re.findall(r"^(\w+)\(", save(rtslib, file, "new", []), re.M)
         assert verdict(file) == "new" and calls
 
@@ -70,6 +76,31 @@ def main() -> None:
                     print(f"killed at {name} {n}: {file.stat().st_size} bytes, unreadable")
 
     print(f"rtslib's save: {sum(found.values())} points, {found['lost']} lost ({found['old']} the old file, {found['new']} the new one)")
+    return sum(found.values()), found["lost"]
+
+
+def kill_ours(test_crash: Path) -> tuple[int, int]:
+    """The same of our save; wrong states and foreign objects that were touched count as lost."""
+    done = subprocess.run([test_crash, "-k", "--stride=1", "-p", "/crash/kill/save"], capture_output=True, text=True, check=False)
+    row = ROW.search(done.stdout)
+    if not row:
+        sys.exit(f"{test_crash} said nothing of it:\n{done.stdout}{done.stderr}")
+    points, lost, wrong, foreign = map(int, row.groups())
+    print(f"ours: {points} points, {lost} lost, {wrong} wrong, {foreign} foreign touched")
+    return points, lost + wrong + foreign
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ours", type=Path, default=ROOT / "build/tests/unit/test-crash")
+    parser.add_argument("rtslib", nargs="?", default="/usr/lib/python3/dist-packages")
+    arguments = parser.parse_args()
+    if not arguments.ours.exists():
+        parser.error(f"there is no {arguments.ours}: build it, or name it with --ours")
+
+    theirs, ours = kill_rtslib(arguments.rtslib), kill_ours(arguments.ours.resolve())
+    print(f"lost: rtslib {theirs[1]} of {theirs[0]}, ours {ours[1]} of {ours[0]}")
+    sys.exit(1 if ours[1] else 0)
 
 
 if __name__ == "__main__":
