@@ -876,6 +876,55 @@ class Documents(BusTest):
         for word in ("iscsi", "ram"):
             self.assertIn(word, notes)
 
+    def saveconfig(self, targets: int, luns: int) -> dict:
+        """As targetcli writes it, with disks that may come later."""
+        names = [[f"disk{t}-{n}" for n in range(luns)] for t in range(targets)]
+        return {
+            "fabric_modules": [],
+            "storage_objects": [{"plugin": "block", "name": name, "dev": f"/dev/disk/by-id/dm-uuid-LAB-{name}", "readonly": False, "write_back": False,
+                                 "wwn": f"{t:04x}{n:04x}-1111-4222-8333-444455556666", "attributes": {"emulate_tpu": 0}, "alua_tpgs": []}
+                                for t, part in enumerate(names) for n, name in enumerate(part)],
+            "targets": [{"fabric": "vhost", "wwn": f"naa.50014050000000{t:02x}", "tpgs": [
+                {"tag": 1, "enable": True, "attributes": {}, "parameters": {}, "node_acls": [], "portals": [],
+                 "luns": [{"index": n, "storage_object": f"/backstores/block/{name}", "alias": f"{n:010x}", "alua_tg_pt_gp_name": "default_tg_pt_gp"}
+                          for n, name in enumerate(part)]}]} for t, part in enumerate(names)]}
+
+    def test_ten_thousand(self) -> None:
+        """A large one, whole: all of it is there afterwards, and a second time there is nothing left to do."""
+        fd = self.memfd(json.dumps(self.saveconfig(4, 2500)).encode())
+        for action in ("create", "keep"):
+            lines = self.manager("ImportConfig", "sha{sv}", "targetcli", fd, {}, timeout=120)[0]
+            self.assertEqual([a for _, a, _ in lines if a not in ("note", "info")], [action] * 10004)
+        targets = self.manager("ListTargets")[0]
+        self.assertEqual([len(self.get(path, TARGET, "Luns")) for _, path in targets], [2500] * 4)
+        self.assertEqual(self.get(PATH, MANAGER, "State"), "running")
+
+    def test_hostile(self) -> None:
+        """Each is refused with one clear line, and the daemon lives."""
+        whole = json.dumps(self.saveconfig(1, 2)).encode()
+        bad = [whole[:n] for n in range(len(whole))]
+        bad += [b"[" * 10000, b'{"targets":' * 10000, b'{"storage_objects":' + b"[" * 10000 + b"]" * 10000 + b"}",
+                b'{"targets":[],"targets":[]}', b'{"storage_objects":[{"name":"a","name":"b"}]}', b'{"targets":[1]}', b'{"targets":{}}', b'{}', b'"x"',
+                b'{"targets":[' + b"1," * 1100000 + b"1]}", b"\xff" * 100, b"\0" + whole, whole + whole]
+        for text in bad:
+            fd = os.memfd_create("document")
+            os.write(fd, text)
+            try:
+                with self.assertRaises(BusError) as caught:
+                    self.manager("ImportConfig", "sha{sv}", "targetcli", fd, {})
+            finally:
+                os.close(fd)
+            said = caught.exception
+            self.assertEqual((said.name, "\n" in said.message), (f"{NAME}.Error.ImportRejected", False), (text[:80], said))
+            self.assertLess(len(said.message), 300)
+        fd = self.memfd(b"")
+        os.ftruncate(fd, (64 << 20) + 1)
+        with self.refused("ImportRejected", saying="larger than"):
+            self.manager("ImportConfig", "sha{sv}", "targetcli", fd, {})
+        self.assertEqual(self.manager("ListTargets")[0], [])
+        lines = self.manager("ImportConfig", "sha{sv}", "targetcli", self.memfd(whole), {})[0]
+        self.assertEqual([a for _, a, _ in lines if a != "info"], ["create"] * 3)
+
     def test_one_target(self) -> None:
         """Of a document that has several, and what is said of the others is not said."""
         other = WWN[:-1] + ("0" if WWN[-1] != "0" else "1")
