@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "engine/adopt.h"
+#include "engine/draft.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
 #include "engine/record.h"
@@ -184,7 +185,7 @@ static int adopt_lun(Engine *e, const Lun *seen, Target *t, Refusal *refusal) {
         if (r < 0)
                 return r;
 
-        known = survey_backstore(e, source, source_kind(source) == SOURCE_BY_PATH ? NULL : d);
+        known = survey_backstore(e, &e->registry, source, source_kind(source) == SOURCE_BY_PATH ? NULL : d);
         if (known && (!streq(known->source, source) || !backstore_agrees(known, made)))
                 return refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 ": %s is exported by this service under another name, serial or number",
                               seen->number, source);
@@ -225,42 +226,35 @@ static int check_target(const Target *t, char ret_nexus[static WWN_SIZE], Refusa
         return 0;
 }
 
-/* Everything but t itself is what it was if this fails. */
+/* t itself is kept, as long as this is a draft. On an error all is as it was. */
 static int take_place(Engine *e, Target *t, Target *n, Refusal *refusal) {
-        _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "adopt %s", n->wwn);
         uint32_t number;
         int r;
 
-        hotplug_save_others(e, NULL);
-        r = record_save(e, n);
-        if (r < 0)
-                return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", n->wwn, strerror(-r));
-
-        /* One object on the bus, which has become ours; its LUNs are others, for what never changes in a LUN does here. */
-        n->published = t->published;
-        t->published = (TargetPublished) {};
+        /* One object on the bus, which becomes ours. */
         n->endpoint = t->endpoint;
-        registry_remove_target(&e->registry, t);
+        registry_take_foreign(&e->registry, t);
         r = registry_add_target(&e->registry, n, &number);
         if (r < 0) {
-                /* It is foreign again, which the next survey finds. */
-                (void) record_remove(e, n->wwn);
-                e->survey_wanted = true;
+                if (registry_add_target(&e->registry, t, &number) < 0) {
+                        target_free(t);
+                        e->survey_wanted = true;
+                }
                 return r == -ENOMEM ? r : refuse(refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 ": its number in core/ is taken", number);
         }
 
-        e->registry.generation++;
-        e->registry.publish_self = true;
+        n->published = t->published;
+        t->published = (TargetPublished) {};
+        n->draft.foreign = t;
         return 0;
 }
 
-int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refusal *refusal) {
+int adopt_look(Engine *e, Target *t, Target **ret, Refusal *refusal) {
         _cleanup_(target_freep) Target *n = NULL;
         char nexus[WWN_SIZE];
-        int r;
+        int r = 0;
 
-        r = edit_check_generation(e, o, refusal);
-        if (r >= 0 && strv_contains(e->registry.bad, t->wwn))
+        if (strv_contains(e->registry.bad, t->wwn))
                 r = refuse(refusal, REFUSAL_CONFIG_CORRUPT, "The file of target %s cannot be used; see the service's log", t->wwn);
         if (r >= 0)
                 r = check_target(t, nexus, refusal);
@@ -280,6 +274,22 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
         if (r < 0)
                 return r;
 
+        *ret = TAKE_PTR(n);
+        return 0;
+}
+
+int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refusal *refusal) {
+        _cleanup_(record_endp) _unused_ Engine *recording = NULL;
+        _cleanup_(target_freep) Target *n = NULL;
+        Target *adopted;
+        int r;
+
+        r = edit_check_generation(e, o, refusal);
+        if (r >= 0)
+                r = adopt_look(e, t, &n, refusal);
+        if (r < 0)
+                return r;
+
         if (o->dry_run) {
                 *ret = NULL;
                 return 0;
@@ -289,13 +299,22 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
         if (r < 0)
                 return r;
 
-        n->revived = tombstone_clear(e, n->wwn);
-        for (size_t i = 0; i < n->n_luns; i++) {
-                n->luns[i]->revived = tombstone_clear_source(e, n->luns[i]->backstore->source, NULL);
-                registry_mark_lun(&e->registry, n->luns[i]);
+        adopted = TAKE_PTR(n);
+        adopted->revived = tombstone_find(e, adopted->wwn, &adopted->draft.revived);
+        for (size_t i = 0; i < adopted->n_luns; i++) {
+                Lun *l = adopted->luns[i];
+
+                l->revived = tombstone_find_source(e, l->backstore->source, NULL, &adopted->draft.revived);
+                registry_mark_lun(&e->registry, l);
         }
-        registry_mark_target(&e->registry, n);
-        *ret = TAKE_PTR(n);
+        registry_mark_target(&e->registry, adopted);
+
+        recording = record_begin(e, "adopt %s", adopted->wwn);
+        r = o->later ? 0 : draft_store(e, adopted, refusal);
+        if (r < 0)
+                return r;
+
+        *ret = adopted;
         return 0;
 }
 
@@ -303,15 +322,15 @@ int adopt_undo(Engine *e, Target *t) {
         _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "taken back: adopt %s", t->wwn);
         int r;
 
-        r = record_remove(e, t->wwn);
-        if (r < 0)
-                return log_warning_errno(r, "Cannot remove the file of target %s, which stays ours", t->wwn);
-
         if (t->revived)
                 tombstone_restore(e, t->wwn);
         for (size_t i = 0; i < t->n_luns; i++)
                 if (t->luns[i]->revived)
                         tombstone_restore(e, t->luns[i]->backstore->source);
+
+        r = record_remove(e, t->wwn);
+        if (r < 0)
+                return log_warning_errno(r, "Cannot remove the file of target %s, which stays ours", t->wwn);
 
         e->registry.generation++;
         registry_remove_target(&e->registry, t);

@@ -8,6 +8,7 @@
 
 /* t is foreign, and a survey has looked at it closely (Engine.survey_closely) just now. What could not be brought up again just so after a
  * reboot is refused, with the reason. *ret takes t's place; on a dry run it is NULL. */
+int adopt_look(Engine *e, Target *t, Target **ret, Refusal *refusal);      /* only what it would be: *ret is in no registry, and the caller's */
 int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refusal *refusal);
 
 /* The kernel would not agree: it is as foreign as it was. The target is freed; its requests must have been answered. */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/autoexport.h"
+#include "engine/draft.h"
 #include "engine/edit.h"
 #include "engine/queue.h"
 #include "engine/record.h"
@@ -299,15 +300,6 @@ static bool add_lun(Engine *e, Target *t, Candidate *c, const Mounts *mounts) {
         return c->added;
 }
 
-/* In the registry only, for it was not stored, and no pass has seen it. */
-static void take_back(Engine *e, Target *t, const Candidate *c, size_t n, bool made) {
-        for (size_t i = 0; i < n; i++)
-                if (c[i].added)
-                        registry_remove_lun(&e->registry, target_lun(t, c[i].number));
-        if (made)
-                registry_remove_target(&e->registry, t);
-}
-
 /* All candidates for one target. */
 static void export_to(Engine *e, Candidate *c, size_t n, const Mounts *mounts) {
         CreateOptions create = { .common = { .timeout = UINT64_MAX, .later = true }, .if_absent = true };
@@ -329,13 +321,15 @@ static void export_to(Engine *e, Candidate *c, size_t n, const Mounts *mounts) {
         for (size_t i = 0; i < n; i++)
                 added += add_lun(e, t, c + i, mounts);
 
-        r = added > 0 ? edit_store(e, t, &store) : 0;
+        if (added == 0) {
+                draft_drop(e, t);
+                return;
+        }
+
+        r = draft_store(e, t, &store);
         if (r < 0) {
                 complain_all(e, c, n, r == REFUSED ? store.text : strerror(-r));
                 mark_again(e, c, n);
-        }
-        if (r < 0 || added == 0) {
-                take_back(e, t, c, n, !existing);
                 return;
         }
 

@@ -7,6 +7,7 @@
 #include "engine/change.h"
 #include "engine/foreign.h"
 #include "engine/owners.h"
+#include "engine/part.h"
 #include "engine/record.h"
 #include "engine/survey.h"
 
@@ -72,8 +73,7 @@ static int add(ChangeList *l, ChangeAction action, const char *wwn, const Docume
         return 0;
 }
 
-/* Takes what is in the refusal. */
-static void turn_down(Change *c, Refusal *refusal) {
+void change_turn_down(Change *c, Refusal *refusal) {
         c->action = CHANGE_REFUSE;
         c->refusal = refusal->kind;
         free(c->note);
@@ -85,13 +85,13 @@ static int add_refusal(ChangeList *l, const char *wwn, const DocumentTarget *dt,
         int r = add(l, CHANGE_REFUSE, wwn, dt, number, dl, NULL);
 
         if (r >= 0)
-                turn_down(l->changes + l->n - 1, refusal);
+                change_turn_down(l->changes + l->n - 1, refusal);
         return r;
 }
 
-static LunOptions lun_options(const DocumentLun *dl, const ChangeOptions *o, bool dry_run) {
+LunOptions change_lun_options(const DocumentLun *dl, LunOrigin origin) {
         return (LunOptions) {
-                .common = { .timeout = UINT64_MAX, .dry_run = dry_run, .later = !dry_run },
+                .common = { .timeout = UINT64_MAX },
                 .has_number = true,
                 .number = dl->number,
                 .readonly = dl->readonly,
@@ -100,24 +100,109 @@ static LunOptions lun_options(const DocumentLun *dl, const ChangeOptions *o, boo
                 .name = dl->name,
                 .serial = dl->serial,
                 .attributes = dl->attributes,
-                .origin = o->origin,
+                .origin = origin,
         };
 }
 
-/* t NULL: it is made with the same document. */
-static int plan_new_lun(Engine *e, Target *t, const DocumentTarget *dt, const DocumentLun *dl, const ChangeOptions *o, ChangeList *l) {
-        LunOptions lo = lun_options(dl, o, true);
+/* What one look at a document needs. */
+typedef struct Planner {
+        Engine *engine;
+        const Document *document;
+        const ChangeOptions *options;
+        ChangeList *list;
+        Registry planned;       /* what the document makes or takes over, up to here: the rest of it must agree with that, too */
+        Mounts *mounts;         /* one look for all; NULL: there was none yet, or it failed */
+} Planner;
+
+static void planner_done(Planner *p) {
+        registry_done(&p->planned);
+        mounts_free(p->mounts);
+}
+
+/* The one that stands for it among what is planned. */
+static int planned_target(Planner *p, const char *wwn, Target **ret) {
+        Target *t = registry_target(&p->planned, wwn);
+        uint32_t number;
+        int r = 0;
+
+        if (!t) {
+                t = target_new(wwn);
+                if (!t)
+                        return -ENOMEM;
+                r = registry_add_target(&p->planned, t, &number);
+                if (r < 0)
+                        target_free(t);
+        }
+        if (r >= 0)
+                *ret = t;
+
+        return r;
+}
+
+static bool is_said(const Planner *p, const Lun *l) {
+        const DocumentTarget *dt = document_target(p->document, l->target->wwn);
+
+        return dt && document_target_lun(dt, l->number);
+}
+
+/* A disk that stands elsewhere now, where the document does not have it, is moved: 1, and *refusal says how. */
+static int refuse_move(Planner *p, const DocumentLun *dl, Refusal *refusal) {
+        _cleanup_(refusal_done) Refusal unresolved = {}, moved = {};
+        _cleanup_free_ char *source = NULL;
+        const Device *d = NULL;
+        const Backstore *b;
+        const Lun *l, *from = NULL;
+        int r;
+
+        r = survey_resolve(p->engine, dl->source, &source, &d, &unresolved);
+        if (r < 0)
+                return r == REFUSED ? 0 : r;
+
+        b = survey_backstore(p->engine, &p->engine->registry, source, d);
+        if (!b)
+                return 0;
+        LIST_FOREACH(&b->luns, l, const Lun, backstore_link) {
+                if (is_said(p, l))
+                        return 0;
+                from = from ?: l;
+        }
+
+        if (refuse(&moved, REFUSAL_LUN_CONFLICT,
+                   "%s is LUN %" PRIu32 " of %s, and a disk is moved in two steps: remove it there first, or apply a document that has it nowhere",
+                   b->source, from->number, from->target->wwn) != REFUSED)
+                return -ENOMEM;
+
+        refusal_done(refusal);
+        *refusal = moved;
+        moved = (Refusal) {};
+        return 1;
+}
+
+/* t NULL: it is made with the same document, or taken over. */
+static int plan_new_lun(Planner *p, Target *t, const DocumentTarget *dt, const DocumentLun *dl) {
+        LunOptions lo = change_lun_options(dl, p->options->origin);
         _cleanup_(refusal_done) Refusal refusal = {};
         uint32_t number;
         int r;
 
-        r = edit_add_lun(e, t, dl->source, &lo, &number, &refusal);
-        if (r == REFUSED)
-                return add_refusal(l, dt->wwn, dt, dl->number, dl, &refusal);
+        /* Why it fails, each LUN says. */
+        if (!p->mounts && mounts_new(&p->mounts) == -ENOMEM)
+                return -ENOMEM;
+
+        lo.common.dry_run = true;
+        lo.mounts = p->mounts;
+        lo.planned = &p->planned;
+        r = planned_target(p, dt->wwn, &lo.planned_target);
+        if (r >= 0)
+                r = edit_add_lun(p->engine, t, dl->source, &lo, &number, &refusal);
+        if (r == REFUSED) {
+                r = refusal.kind == REFUSAL_ALREADY_EXISTS || refusal.kind == REFUSAL_LUN_CONFLICT ? refuse_move(p, dl, &refusal) : 0;
+                return r < 0 ? r : add_refusal(p->list, dt->wwn, dt, dl->number, dl, &refusal);
+        }
         if (r < 0)
                 return r;
 
-        return add(l, CHANGE_CREATE, dt->wwn, dt, dl->number, dl, "%s", dl->source);
+        return add(p->list, CHANGE_CREATE, dt->wwn, dt, dl->number, dl, "%s", dl->source);
 }
 
 /* What the document says of a LUN that is there, and what is not so. */
@@ -134,128 +219,158 @@ static const char *find_difference(const DocumentLun *dl, const Backstore *b) {
         return NULL;
 }
 
-static int plan_lun_there(Engine *e, Lun *there, const DocumentTarget *dt, const DocumentLun *dl, ChangeList *l) {
-        _cleanup_(refusal_done) Refusal refusal = {};
+/* Does the document mean what the LUN stands on? One that is about to be taken over has its device open. 1, 0, REFUSED or -ENOMEM. */
+static int means_same(Planner *p, const Lun *there, const DocumentLun *dl, Refusal *refusal) {
+        const Backstore *b = there->backstore;
         _cleanup_free_ char *source = NULL;
         const Device *d = NULL;
-        const char *difference;
-        bool same;
-        int r = 0;
+        int r;
 
         /* In the daemon's own words it need not be there now. */
-        same = streq(there->backstore->source, dl->source);
-        if (!same) {
-                r = survey_resolve(e, dl->source, &source, &d, &refusal);
-                if (r == REFUSED)
-                        return add_refusal(l, dt->wwn, dt, dl->number, dl, &refusal);
-                if (r < 0)
-                        return r;
-                same = survey_backstore(e, source, d) == there->backstore;
-        }
+        if (streq(b->source, dl->source))
+                return 1;
 
-        if (!same)
-                r = refuse(&refusal, REFUSAL_LUN_CONFLICT, "The number is taken by %s", there->backstore->source);
-        else if (!there->wanted)
+        r = survey_resolve(p->engine, dl->source, &source, &d, refusal);
+        if (r < 0)
+                return r;
+        if (registry_target(&p->planned, there->target->wwn) == there->target)
+                return streq(b->source, source) || (d && d->kind != DEVICE_FILE && d->devnum == b->devnum);
+
+        return survey_backstore(p->engine, &p->engine->registry, source, d) == b;
+}
+
+/* action: what becomes of it if the document agrees. */
+static int plan_lun_there(Planner *p, Lun *there, const DocumentTarget *dt, const DocumentLun *dl, ChangeAction action) {
+        _cleanup_(refusal_done) Refusal refusal = {};
+        const Backstore *b = there->backstore;
+        const char *difference;
+        int r;
+
+        r = means_same(p, there, dl, &refusal);
+        if (r == 0)
+                r = refuse(&refusal, REFUSAL_LUN_CONFLICT, "The number is taken by %s", b->source);
+        else if (r > 0 && !there->wanted)
                 r = refuse(&refusal, REFUSAL_LUN_CONFLICT, "It is still being removed");
-        else {
-                difference = find_difference(dl, there->backstore);
+        else if (r > 0) {
+                difference = find_difference(dl, b);
                 if (difference)
                         r = refuse(&refusal, REFUSAL_LUN_CONFLICT, "Its %s is another one, which guests know: remove the LUN first if that is meant",
                                    difference);
         }
         if (r == REFUSED)
-                return add_refusal(l, dt->wwn, dt, dl->number, dl, &refusal);
+                return add_refusal(p->list, dt->wwn, dt, dl->number, dl, &refusal);
+        if (r < 0)
+                return r;
 
-        return r < 0 ? r : add(l, CHANGE_KEEP, dt->wwn, dt, dl->number, dl, NULL);
+        return action == CHANGE_ADOPT ? add(p->list, action, dt->wwn, dt, dl->number, dl, "%s", b->source) :
+                                        add(p->list, action, dt->wwn, dt, dl->number, dl, NULL);
 }
 
-/* A LUN, or the target (l NULL), that the document does not have. */
-static int plan_absent(const Engine *e, const Target *t, const Lun *lun, const ChangeOptions *o, ChangeList *l) {
+/* A LUN, or the target (lun NULL), that the document does not have. */
+static int plan_absent(Planner *p, const Target *t, const Lun *lun) {
         int64_t number = lun ? (int64_t) lun->number : -1;
         _cleanup_(refusal_done) Refusal refusal = {};
+        _cleanup_free_ char *user = NULL;
         int r;
 
-        if (!o->prune)
-                return add(l, CHANGE_KEEP, t->wwn, NULL, number, NULL, "not in the document");
+        if (!p->options->prune)
+                return add(p->list, CHANGE_KEEP, t->wwn, NULL, number, NULL, "not in the document");
 
-        r = owners_check_idle(e, t, lun, false, &refusal);
+        r = owners_check_idle(p->engine, t, lun, p->options->common.force, &refusal);
+        if (r == REFUSED)
+                return add_refusal(p->list, t->wwn, NULL, number, NULL, &refusal);
         if (r >= 0)
-                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
-        if (r == REFUSED && o->common.force)
-                return add(l, CHANGE_REMOVE, t->wwn, NULL, number, NULL, "a guest has it, and loses it");
+                r = owners_find_user(p->engine, t, lun, &user);
+        if (r < 0)
+                return r;
 
-        return r == REFUSED ? add_refusal(l, t->wwn, NULL, number, NULL, &refusal) : r;
+        return user ? add(p->list, CHANGE_REMOVE, t->wwn, NULL, number, NULL, "%s, and loses it", user) :
+                      add(p->list, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
 }
 
-static int plan_luns(Engine *e, Target *t, const DocumentTarget *dt, const ChangeOptions *o, ChangeList *l) {
+static int plan_luns(Planner *p, Target *t, const DocumentTarget *dt) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < dt->n_luns; i++) {
                 Lun *there = t ? target_lun(t, dt->luns[i].number) : NULL;
 
-                r = there ? plan_lun_there(e, there, dt, dt->luns + i, l) : plan_new_lun(e, t, dt, dt->luns + i, o, l);
+                r = there ? plan_lun_there(p, there, dt, dt->luns + i, CHANGE_KEEP) : plan_new_lun(p, t, dt, dt->luns + i);
         }
 
         for (size_t i = 0; r >= 0 && t && i < t->n_luns; i++)
                 if (t->luns[i]->wanted && !document_target_lun(dt, t->luns[i]->number))
-                        r = plan_absent(e, t, t->luns[i], o, l);
+                        r = plan_absent(p, t, t->luns[i]);
 
         return r;
 }
 
-/* Taken over as it is; what the document says beyond that comes with the next time. */
-static int plan_foreign(Engine *e, Target *t, const DocumentTarget *dt, ChangeList *l) {
-        EditOptions look = { .timeout = UINT64_MAX, .dry_run = true };
+static int refuse_nexus(const char *nexus, Refusal *refusal) {
+        return refuse(refusal, REFUSAL_ALREADY_EXISTS, "Its nexus is %s, to which persistent reservations are tied; it stays", nexus);
+}
+
+/* As it is, and then it must be as the document says, but for what can be changed under a guest: the label, and LUNs that it does not have. */
+static int plan_foreign(Planner *p, Target *t, const DocumentTarget *dt) {
         _cleanup_(refusal_done) Refusal refusal = {};
-        Target *none;
+        _cleanup_(target_freep) Target *n = NULL;
+        const Target *seen;
+        uint32_t number;
         int r;
 
-        r = adopt_target(e, t, &look, &none, &refusal);
+        r = adopt_look(p->engine, t, &n, &refusal);
+        if (r >= 0 && dt->nexus[0] && !isempty(t->seen_nexus) && !streq(dt->nexus, n->nexus))
+                r = refuse_nexus(n->nexus, &refusal);
+        if (r >= 0) {
+                r = registry_add_target(&p->planned, n, &number);
+                if (r == -ENOTUNIQ)
+                        r = refuse(&refusal, REFUSAL_LUN_CONFLICT, "LUN %" PRIu32 " disagrees with another target's about its backstore", number);
+        }
         if (r == REFUSED)
-                return add_refusal(l, dt->wwn, dt, -1, NULL, &refusal);
-        if (r >= 0)
-                r = add(l, CHANGE_ADOPT, dt->wwn, dt, -1, NULL, "it is in the kernel, made by somebody else");
+                return add_refusal(p->list, dt->wwn, dt, -1, NULL, &refusal);
+        if (r < 0)
+                return r;
+
+        seen = TAKE_PTR(n);
+        r = isempty(dt->label) ? add(p->list, CHANGE_ADOPT, dt->wwn, dt, -1, NULL, "it is in the kernel, made by somebody else") :
+                                 add(p->list, CHANGE_ADOPT, dt->wwn, dt, -1, NULL, "it is in the kernel, made by somebody else; label \"%s\"", dt->label);
 
         for (size_t i = 0; r >= 0 && i < dt->n_luns; i++) {
-                const DocumentLun *dl = dt->luns + i;
-                const Lun *there = target_lun(t, dl->number);
+                Lun *there = target_lun(seen, dt->luns[i].number);
 
-                if (there && (!dl->serial || streq_ptr(dl->serial, there->backstore->serial)))
-                        r = add(l, CHANGE_ADOPT, dt->wwn, dt, dl->number, dl, "%s", strempty(there->backstore->device));
-                else if (there)
-                        r = add(l, CHANGE_REFUSE, dt->wwn, dt, dl->number, dl, "In the kernel it is another disk, with serial %s",
-                                strempty(there->backstore->serial));
-                else
-                        r = add(l, CHANGE_CREATE, dt->wwn, dt, dl->number, dl, "%s", dl->source);
-                if (r >= 0 && l->changes[l->n - 1].action == CHANGE_REFUSE)
-                        l->changes[l->n - 1].refusal = REFUSAL_LUN_CONFLICT;
+                r = there ? plan_lun_there(p, there, dt, dt->luns + i, CHANGE_ADOPT) : plan_new_lun(p, NULL, dt, dt->luns + i);
         }
+
+        /* Who uses it is not known before it is ours. */
+        for (size_t i = 0; r >= 0 && i < t->n_luns; i++)
+                if (!document_target_lun(dt, t->luns[i]->number))
+                        r = add(p->list, CHANGE_ADOPT, dt->wwn, NULL, t->luns[i]->number, NULL, "not in the document");
 
         return r;
 }
 
-static int plan_ours(Engine *e, Target *t, const DocumentTarget *dt, const ChangeOptions *o, ChangeList *l) {
+static int plan_ours(Planner *p, Target *t, const DocumentTarget *dt) {
+        EditOptions look = { .timeout = UINT64_MAX, .dry_run = true };
+        bool renamed = dt->label && !streq(dt->label, t->label);
         _cleanup_(refusal_done) Refusal refusal = {};
         int r = 0;
 
         if (!t->wanted)
                 r = refuse(&refusal, REFUSAL_ALREADY_EXISTS, "It is still being removed");
         else if (dt->nexus[0] && !streq(dt->nexus, t->nexus))
-                r = refuse(&refusal, REFUSAL_ALREADY_EXISTS, "Its nexus is %s, to which persistent reservations are tied; it stays", t->nexus);
+                r = refuse_nexus(t->nexus, &refusal);
+        else if (renamed)
+                r = edit_set_label(p->engine, t, dt->label, &look, &refusal);
         if (r == REFUSED)
-                return add_refusal(l, dt->wwn, dt, -1, NULL, &refusal);
+                return add_refusal(p->list, dt->wwn, dt, -1, NULL, &refusal);
         if (r < 0)
                 return r;
 
-        if (dt->label && !streq(dt->label, t->label))
-                r = add(l, CHANGE_LABEL, dt->wwn, dt, -1, NULL, "label \"%s\"", dt->label);
-        else
-                r = add(l, CHANGE_KEEP, dt->wwn, dt, -1, NULL, NULL);
+        r = renamed ? add(p->list, CHANGE_LABEL, dt->wwn, dt, -1, NULL, "label \"%s\"", dt->label) :
+                      add(p->list, CHANGE_KEEP, dt->wwn, dt, -1, NULL, NULL);
 
-        return r < 0 ? r : plan_luns(e, t, dt, o, l);
+        return r < 0 ? r : plan_luns(p, t, dt);
 }
 
-static int plan_new(Engine *e, const DocumentTarget *dt, const ChangeOptions *o, ChangeList *l) {
+static int plan_new(Planner *p, const DocumentTarget *dt) {
         CreateOptions create = { .common = { .timeout = UINT64_MAX, .dry_run = true }, .label = dt->label, .nexus = dt->nexus[0] ? dt->nexus : NULL };
         _cleanup_(refusal_done) Refusal refusal = {};
         char wwn[WWN_SIZE];
@@ -263,13 +378,13 @@ static int plan_new(Engine *e, const DocumentTarget *dt, const ChangeOptions *o,
         Target *t;
         int r;
 
-        r = edit_create_target(e, dt->wwn, &create, &t, &existing, wwn, &refusal);
+        r = edit_create_target(p->engine, dt->wwn, &create, &t, &existing, wwn, &refusal);
         if (r == REFUSED)
-                return add_refusal(l, dt->wwn, dt, -1, NULL, &refusal);
+                return add_refusal(p->list, dt->wwn, dt, -1, NULL, &refusal);
         if (r >= 0)
-                r = add(l, CHANGE_CREATE, dt->wwn, dt, -1, NULL, NULL);
+                r = add(p->list, CHANGE_CREATE, dt->wwn, dt, -1, NULL, NULL);
 
-        return r < 0 ? r : plan_luns(e, NULL, dt, o, l);
+        return r < 0 ? r : plan_luns(p, NULL, dt);
 }
 
 static int compare_targets(const void *a, const void *b) {
@@ -279,40 +394,54 @@ static int compare_targets(const void *a, const void *b) {
 }
 
 /* Those of ours that the document does not have, by name. */
-static int plan_rest(Engine *e, const Document *d, const ChangeOptions *o, ChangeList *l) {
+static int plan_rest(Planner *p) {
+        Registry *registry = &p->engine->registry;
         _cleanup_free_ Target **rest = NULL;
         size_t n = 0;
         Target *t;
         int r = 0;
 
-        rest = calloc(map_size(e->registry.targets) + 1, sizeof *rest);
+        rest = calloc(map_size(registry->targets) + 1, sizeof *rest);
         if (!rest)
                 return -ENOMEM;
 
-        REGISTRY_FOREACH(&e->registry, t)
-                if (!t->foreign && t->wanted && !document_target(d, t->wwn))
+        REGISTRY_FOREACH(registry, t)
+                if (!t->foreign && t->wanted && !document_target(p->document, t->wwn))
                         rest[n++] = t;
         qsort(rest, n, sizeof *rest, compare_targets);
 
         for (size_t i = 0; r >= 0 && i < n; i++)
-                r = plan_absent(e, rest[i], NULL, o, l);
+                r = plan_absent(p, rest[i], NULL);
 
         return r;
 }
 
+static int plan_all(Planner *p) {
+        const Document *d = p->document;
+        int r;
+
+        r = registry_init(&p->planned, 0);
+        for (size_t i = 0; r >= 0 && i < d->n_targets; i++) {
+                const DocumentTarget *dt = d->targets + i;
+                Target *t = registry_target(&p->engine->registry, dt->wwn);
+
+                r = !t ? plan_new(p, dt) : t->foreign ? plan_foreign(p, t, dt) : plan_ours(p, t, dt);
+        }
+
+        return r >= 0 && p->options->prune ? plan_rest(p) : r;
+}
+
 int change_list_make(Engine *e, const Document *d, const ChangeOptions *o, ChangeList *ret, Refusal *refusal) {
         _cleanup_(change_list_done) ChangeList l = {};
+        Planner p = { .engine = e, .document = d, .options = o, .list = &l };
         int r;
 
         r = edit_check_generation(e, &o->common, refusal);
-        for (size_t i = 0; r >= 0 && i < d->n_targets; i++) {
-                const DocumentTarget *dt = d->targets + i;
-                Target *t = registry_target(&e->registry, dt->wwn);
+        if (r < 0)
+                return r;
 
-                r = !t ? plan_new(e, dt, o, &l) : t->foreign ? plan_foreign(e, t, dt, &l) : plan_ours(e, t, dt, o, &l);
-        }
-        if (r >= 0 && o->prune)
-                r = plan_rest(e, d, o, &l);
+        r = plan_all(&p);
+        planner_done(&p);
         if (r < 0)
                 return r;
 
@@ -333,7 +462,8 @@ bool change_list_must_look(Engine *e, const Document *d, const ChangeOptions *o)
                 wait = foreign_look_closely(e, t) >= 0 || wait;
         }
 
-        if (o->prune && !o->common.force)
+        /* By force nobody needs to know, but who only looks wants to. */
+        if (o->prune && (!o->common.force || o->common.dry_run))
                 REGISTRY_FOREACH(&e->registry, t)
                         if (!t->foreign && t->n_luns > 0) {
                                 registry_mark_probe(&e->registry, t);
@@ -343,140 +473,9 @@ bool change_list_must_look(Engine *e, const Document *d, const ChangeOptions *o)
         return wait;
 }
 
-/* The part of one target: from its own change to the last of its LUNs'. */
-typedef struct Part {
-        Engine *engine;
-        Change *changes;
-        size_t n;
-        const ChangeOptions *options;
-        Target *target;         /* NULL: it was turned down */
-        bool made;
-        bool *added;            /* by change: a LUN that is not stored yet */
-        size_t n_added;
-} Part;
-
-static int perform_target(Part *p) {
-        Change *c = p->changes;
-        EditOptions o = { .timeout = UINT64_MAX, .force = p->options->common.force };
-        CreateOptions create = { .common = { .timeout = UINT64_MAX, .later = true } };
-        _cleanup_(refusal_done) Refusal refusal = {};
-        char wwn[WWN_SIZE];
-        bool existing;
-        Target *t = registry_target(&p->engine->registry, c->wwn);
-        int r = 0;
-
-        switch (c->action) {
-        case CHANGE_CREATE:
-                create.label = c->target->label;
-                create.nexus = c->target->nexus[0] ? c->target->nexus : NULL;
-                r = edit_create_target(p->engine, c->wwn, &create, &t, &existing, wwn, &refusal);
-                p->made = r >= 0;
-                break;
-        case CHANGE_ADOPT:
-                r = adopt_target(p->engine, t, &o, &t, &refusal);
-                break;
-        case CHANGE_LABEL:
-                r = edit_set_label(p->engine, t, c->target->label, &o, &refusal);
-                break;
-        case CHANGE_REMOVE:
-                r = edit_destroy_target(p->engine, t, &o, &refusal);
-                break;
-        case CHANGE_KEEP:
-        case CHANGE_REFUSE:
-        case _CHANGE_ACTION_MAX:
-                break;
-        }
-
-        if (r == REFUSED) {
-                turn_down(c, &refusal);
-                return 0;
-        }
-        if (r >= 0 && c->action != CHANGE_REFUSE)
-                p->target = t;
-
-        return r;
-}
-
-/* Which disk the guests of another host, or of before, know under this name. */
-static int promise(Part *p, const DocumentLun *dl) {
-        const Lun *l = target_lun(p->target, dl->number);
-
-        return dl->size > 0 || dl->identity ? registry_promise(&p->engine->registry, l->backstore, dl->size, dl->identity) : 0;
-}
-
-static int perform_lun(Part *p, size_t i) {
-        LunOptions lo = p->changes[i].lun ? lun_options(p->changes[i].lun, p->options, false) : (LunOptions) {};
-        EditOptions o = { .timeout = UINT64_MAX, .force = p->options->common.force };
-        _cleanup_(refusal_done) Refusal refusal = {};
-        Change *c = p->changes + i;
-        uint32_t number;
-        int r = 0;
-
-        if (c->action == CHANGE_CREATE && !p->target)
-                r = refuse(&refusal, REFUSAL_NOT_FOUND, "Its target was not made");
-        else if (c->action == CHANGE_CREATE) {
-                r = edit_add_lun(p->engine, p->target, c->lun->source, &lo, &number, &refusal);
-                if (r >= 0) {
-                        p->added[i] = true;
-                        p->n_added++;
-                        r = promise(p, c->lun);
-                }
-        } else if (c->action == CHANGE_REMOVE)
-                r = edit_remove_lun(p->engine, target_lun(p->target, (uint32_t) c->number), &o, &refusal);
-
-        if (r != REFUSED)
-                return r;
-
-        turn_down(c, &refusal);
-        return 0;
-}
-
-/* It was not stored: in the registry only, and no pass has seen it. */
-static int take_back(Part *p, const Refusal *why) {
-        for (size_t i = 0; i < p->n; i++) {
-                _cleanup_(refusal_done) Refusal copy = {};
-
-                if (p->added[i])
-                        registry_remove_lun(&p->engine->registry, target_lun(p->target, (uint32_t) p->changes[i].number));
-                if (!p->added[i] && !(p->made && i == 0))
-                        continue;
-
-                if (refuse(&copy, why->kind, "%s", why->text) != REFUSED)
-                        return -ENOMEM;
-                turn_down(p->changes + i, &copy);
-        }
-
-        if (p->made)
-                registry_remove_target(&p->engine->registry, p->target);
-        return 0;
-}
-
-static int perform_part(Engine *e, Change *changes, size_t n, const ChangeOptions *o) {
-        _cleanup_free_ bool *added = calloc(n, sizeof *added);
-        _cleanup_(refusal_done) Refusal refusal = {};
-        Part p = { .engine = e, .changes = changes, .n = n, .options = o, .added = added };
-        int r;
-
-        if (!added)
-                return -ENOMEM;
-
-        r = changes->number < 0 ? perform_target(&p) : 0;
-        for (size_t i = 1; r >= 0 && i < n; i++)
-                r = perform_lun(&p, i);
-
-        /* Once for all that was added. */
-        if (r >= 0 && (p.made || p.n_added > 0))
-                r = edit_store(e, p.target, &refusal);
-        if (r >= 0 || (!p.made && p.n_added == 0))
-                return r;
-        if (r != REFUSED)
-                (void) refuse(&refusal, REFUSAL_STORE_FAILED, "%s. Nothing was changed", strerror(-r));
-
-        return refusal.text ? take_back(&p, &refusal) : -ENOMEM;
-}
-
 int change_list_perform(Engine *e, ChangeList *l, const ChangeOptions *o, Refusal *refusal) {
         _cleanup_(record_endp) Engine *recording = NULL;
+        _cleanup_(mounts_freep) Mounts *mounts = NULL;
         int r = 0;
 
         for (size_t i = 0; !o->partly && i < l->n; i++) {
@@ -492,11 +491,19 @@ int change_list_perform(Engine *e, ChangeList *l, const ChangeOptions *o, Refusa
         if (o->common.dry_run)
                 return 0;
 
+        /* One look for all; if it fails, each LUN looks for itself, and says why not. */
+        for (size_t i = 0; !mounts && i < l->n; i++)
+                if (l->changes[i].action == CHANGE_CREATE && l->changes[i].lun) {
+                        if (mounts_new(&mounts) == -ENOMEM)
+                                return -ENOMEM;
+                        break;
+                }
+
         recording = record_begin(e, "%s", o->reason ?: "apply");
         for (size_t i = 0, n; r >= 0 && i < l->n; i += n) {
                 for (n = 1; i + n < l->n && streq(l->changes[i + n].wwn, l->changes[i].wwn); n++)
                         ;
-                r = perform_part(e, l->changes + i, n, o);
+                r = part_perform(e, l->changes + i, n, o, mounts);
         }
 
         return r;

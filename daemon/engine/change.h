@@ -55,3 +55,7 @@ int change_list_perform(Engine *e, ChangeList *l, const ChangeOptions *o, Refusa
 bool change_list_must_look(Engine *e, const Document *d, const ChangeOptions *o);
 
 const char *change_action_to_string(ChangeAction a);
+
+/* Takes what is in the refusal. */
+void change_turn_down(Change *c, Refusal *refusal);
+LunOptions change_lun_options(const DocumentLun *dl, LunOrigin origin);

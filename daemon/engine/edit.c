@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
+#include <stdarg.h>
 
 #include "base/log.h"
 #include "base/parse.h"
+#include "engine/draft.h"
 #include "engine/edit.h"
 #include "engine/files.h"
 #include "engine/hotplug.h"
@@ -28,10 +30,6 @@ static int check_ours(const Target *t, Refusal *refusal) {
         return 0;
 }
 
-int edit_store(Engine *e, Target *t, Refusal *refusal) {
-        return record_store(e, t, refusal, "change %s", t->wwn);
-}
-
 int edit_find_target(Engine *e, const char *wwn, Target **ret, Refusal *refusal) {
         char canonical[WWN_SIZE];
         Target *t;
@@ -51,6 +49,19 @@ int edit_find_target(Engine *e, const char *wwn, Target **ret, Refusal *refusal)
 
         *ret = t;
         return 0;
+}
+
+static int store(Engine *e, Target *t, Refusal *refusal, const char *format, ...) _printf_(4, 5);
+
+/* Alone, not as a part of something larger. */
+static int store(Engine *e, Target *t, Refusal *refusal, const char *format, ...) {
+        _cleanup_(record_endp) _unused_ Engine *recording = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        recording = record_beginv(e, format, ap);
+        va_end(ap);
+        return draft_store(e, t, refusal);
 }
 
 static int choose_wwn(Engine *e, const char *wwn, const CreateOptions *o, char ret[static WWN_SIZE], Refusal *refusal) {
@@ -151,13 +162,12 @@ int edit_create_target(Engine *e, const char *wwn, const CreateOptions *o, Targe
                 return r;
         }
 
-        r = o->common.later ? 0 : record_store(e, t, refusal, "create %s", t->wwn);
-        if (r < 0) {
-                registry_remove_target(&e->registry, t);
+        t->draft.made = true;
+        t->revived = tombstone_find(e, t->wwn, &t->draft.revived);
+        r = o->common.later ? 0 : store(e, t, refusal, "create %s", t->wwn);
+        if (r < 0)
                 return r;
-        }
 
-        t->revived = tombstone_clear(e, t->wwn);
         registry_mark_target(&e->registry, t);
         *ret = t;
         return 0;
@@ -202,7 +212,7 @@ int edit_destroy_target(Engine *e, Target *t, const EditOptions *o, Refusal *ref
 }
 
 int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o, Refusal *refusal) {
-        _cleanup_free_ char *old = NULL;
+        char *copy;
         int r;
 
         r = edit_check_generation(e, o, refusal);
@@ -215,17 +225,20 @@ int edit_set_label(Engine *e, Target *t, const char *label, const EditOptions *o
         if (o->dry_run || streq(t->label, label))
                 return 0;
 
-        old = TAKE_PTR(t->label);
-        t->label = strdup(label);
-        r = t->label ? record_store(e, t, refusal, "set-label %s %s", t->wwn, label) : -ENOMEM;
-        if (r < 0) {
-                free(t->label);
-                t->label = TAKE_PTR(old);
-                return r;
-        }
+        copy = strdup(label);
+        if (!copy)
+                return -ENOMEM;
 
-        registry_mark_publish(&e->registry, t);
-        return 0;
+        if (t->draft.label)
+                free(t->label);
+        else
+                t->draft.label = t->label;
+        t->label = copy;
+        r = o->later ? 0 : store(e, t, refusal, "set-label %s %s", t->wwn, label);
+        if (r >= 0)
+                registry_mark_publish(&e->registry, t);
+
+        return r;
 }
 
 static int check_lun_options(const Target *t, const LunOptions *o, Refusal *refusal) {
@@ -351,6 +364,27 @@ static int fill_backstore(Backstore *b, const Device *d, const LunOptions *o, ch
         return r;
 }
 
+/* Among what is planned it only stands for what will be: it has no number in core/. */
+static int plan_backstore(const LunOptions *o, const char *source, const Device *d, uint32_t number, char **serial) {
+        Backstore *b;
+        Lun *l;
+        int r;
+
+        r = registry_new_backstore(o->planned, source, &b);
+        if (r < 0)
+                return r;
+
+        registry_release_hba(o->planned, b->hba);
+        b->hba = BACKSTORE_HBA_NONE;
+        r = fill_backstore(b, d, o, serial);
+        if (r < 0) {
+                registry_put_backstore(o->planned, b);
+                return r;
+        }
+
+        return registry_add_lun(o->planned, o->planned_target, number, b, &l);
+}
+
 int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, uint32_t *ret_number, Refusal *refusal) {
         _cleanup_free_ char *text = NULL, *serial = NULL;
         const Device *d = NULL;
@@ -379,14 +413,17 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
         if (r < 0)
                 return r;
 
-        b = survey_backstore(e, text, o->path ? NULL : d);
+        b = survey_backstore(e, &e->registry, text, o->path ? NULL : d);
+        if (!b && o->planned)
+                b = survey_backstore(e, o->planned, text, o->path ? NULL : d);
         if (b)
                 r = check_shared(b, o, refusal);
         else {
-                if (o->name && registry_has_backstore_name(&e->registry, o->name))
+                if (o->name && (registry_has_backstore_name(&e->registry, o->name) ||
+                                (o->planned && registry_has_backstore_name(o->planned, o->name))))
                         r = refuse(refusal, REFUSAL_ALREADY_EXISTS, "There is a backstore named %s", o->name);
                 if (r >= 0)
-                        r = serial_choose(e, o->serial, text, o->path ? d->identity : NULL, &serial, refusal);
+                        r = serial_choose(&e->registry, o->planned, o->serial, text, o->path ? d->identity : NULL, &serial, refusal);
         }
         if (r < 0)
                 return r;
@@ -399,7 +436,7 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
 
         *ret_number = number;
         if (o->common.dry_run)
-                return 0;
+                return b || !o->planned ? 0 : plan_backstore(o, text, d, number, &serial);
 
         if (!b) {
                 r = registry_new_backstore(&e->registry, text, &b);
@@ -423,20 +460,17 @@ int edit_add_lun(Engine *e, Target *t, const char *source, const LunOptions *o, 
 
         l->present = true;
         l->origin = o->origin;
-        r = o->common.later ? 0 : record_store(e, t, refusal, "add-lun %s %s as LUN %" PRIu32, t->wwn, b->source, number);
-        if (r < 0) {
-                registry_remove_lun(&e->registry, l);
-                return r;
-        }
+        l->draft = LUN_ADDED;
+        l->revived = o->origin != LUN_UDEV && tombstone_find_source(e, b->source, d, &t->draft.revived);
+        r = o->common.later ? 0 : store(e, t, refusal, "add-lun %s %s as LUN %" PRIu32, t->wwn, b->source, number);
+        if (r >= 0)
+                t->retry_at = 0;        /* a caller does not wait for the next try of what failed before */
 
-        l->revived = o->origin != LUN_UDEV && tombstone_clear_source(e, b->source, d);
-        t->retry_at = 0;        /* a caller does not wait for the next try of what failed before */
-        return 0;
+        return r;
 }
 
 int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         Target *t = l->target;
-        bool wanted = l->wanted, force = l->force;
         int r;
 
         r = edit_check_generation(e, o, refusal);
@@ -449,20 +483,16 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         if (o->dry_run)
                 return 0;
 
-        r = tombstone_set_lun(e, l, refusal);
+        if (l->draft == LUN_AS_STORED) {
+                l->draft = LUN_REMOVED;
+                l->was_wanted = l->wanted;
+                l->was_forced = l->force;
+        }
+        l->wanted = false;
+        l->force = l->force || o->force;
+        r = o->later ? 0 : store(e, t, refusal, "remove-lun %s %" PRIu32, t->wwn, l->number);
         if (r < 0)
                 return r;
-
-        if (wanted || (o->force && !force)) {
-                l->wanted = false;
-                l->force = force || o->force;
-                r = record_store(e, t, refusal, "remove-lun %s %" PRIu32, t->wwn, l->number);
-                if (r < 0) {
-                        l->wanted = wanted;
-                        l->force = force;
-                        return r;
-                }
-        }
 
         l->with_target = false; /* asked for on its own: gone, even if its target stays */
         t->retry_at = 0;

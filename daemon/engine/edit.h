@@ -13,7 +13,7 @@ typedef struct EditOptions {
         bool has_generation;
         uint64_t generation;
         uint64_t timeout;       /* µs, UINT64_MAX: none */
-        bool later;             /* not stored yet: the caller does that next, once for many, with edit_store() */
+        bool later;             /* not stored yet: the caller does that next, once for many, with draft_store(). Not of Destroy. */
 } EditOptions;
 
 typedef struct CreateOptions {
@@ -36,6 +36,9 @@ typedef struct LunOptions {
         char **attributes;      /* "name=value", checked here */
         LunOrigin origin;
         const Mounts *mounts;   /* NULL: looked at now */
+        /* On a dry run: what else is about to be, with which it must agree. It is in planned_target afterwards. NULL: nothing. */
+        Registry *planned;
+        Target *planned_target;
 } LunOptions;
 
 /* wwn "": generated, or from options->seed. *ret_existing: if_absent found it. dry_run: *ret is NULL and ret_wwn holds the name. */
@@ -50,9 +53,6 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
 
 /* GenerationMismatch if the caller named another generation than this. */
 int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal);
-
-/* Stores what was changed with EditOptions.later, as record_begin() has told. If it is refused, the caller takes that back in the registry. */
-int edit_store(Engine *e, Target *t, Refusal *refusal);
 
 /* The kernel has nothing of it any more: the entry goes, from the store first. That of a LUN which goes with its target is kept (Lun.finished) as
  * long as the target may be brought back, and goes with it, or when it is forgotten. */

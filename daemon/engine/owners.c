@@ -9,6 +9,8 @@
 #include "kernel/process.h"
 #include "store/owner-file.h"
 
+#define ADVICE "; stop it first, or use force"
+
 /* An owner, and the watch for the end of its process. */
 typedef struct Holding {
         Owners *all;
@@ -57,7 +59,34 @@ int owners_refuse(const Owner *o, Refusal *refusal) {
         int r;
 
         r = owner_describe(o, &who);
-        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s; stop it first, or use force", who, o->wwn);
+        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s has target %s" ADVICE, who, o->wwn);
+}
+
+int owners_find_user(const Engine *e, const Target *t, const Lun *l, char **ret) {
+        const Owner *o = owners_get(e, t->wwn);
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        *ret = NULL;
+        /* A LUN that no guest can see hurts none. */
+        if (l && !l->linked)
+                return 0;
+
+        if (o) {
+                r = owner_describe(o, &who);
+                if (r < 0)
+                        return r;
+                r = asprintf(ret, "%s has target %s", who, o->wwn);
+        } else if (t->endpoint != ENDPOINT_ATTACHED)
+                return 0;
+        else if (!l)
+                r = asprintf(ret, "A guest is attached to target %s", t->wwn);
+        else
+                r = asprintf(ret, "A guest is attached to target %s and may use LUN %" PRIu32, t->wwn, l->number);
+
+        if (r < 0)
+                *ret = NULL;
+        return r < 0 ? -ENOMEM : 0;
 }
 
 int owners_check_same(const Owner *o, const char *key, uint32_t uid, Refusal *refusal) {
@@ -75,20 +104,14 @@ int owners_check_same(const Owner *o, const char *key, uint32_t uid, Refusal *re
 }
 
 int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal) {
-        const Owner *o = owners_get(e, t->wwn);
+        _cleanup_free_ char *user = NULL;
+        int r;
 
-        /* A LUN that no guest can see hurts none. */
-        if (force || (l && !l->linked))
+        if (force)
                 return 0;
-        if (o)
-                return owners_refuse(o, refusal);
-        if (t->endpoint != ENDPOINT_ATTACHED)
-                return 0;
-        if (!l)
-                return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s; stop it first, or use force", t->wwn);
 
-        return refuse(refusal, REFUSAL_IN_USE, "A guest is attached to target %s and may use LUN %" PRIu32 "; stop it first, or use force",
-                      t->wwn, l->number);
+        r = owners_find_user(e, t, l, &user);
+        return r < 0 || !user ? r : refuse(refusal, REFUSAL_IN_USE, "%s" ADVICE, user);
 }
 
 static void tell(Engine *e, const char *wwn) {

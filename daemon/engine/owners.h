@@ -24,7 +24,10 @@ uint64_t owners_serial(const Engine *e, const char *wwn);
 int owners_refuse(const Owner *o, Refusal *refusal);
 /* The same, unless it is the one of that key, and this user may speak for it. */
 int owners_check_same(const Owner *o, const char *key, uint32_t uid, Refusal *refusal);
-/* May something be taken from whoever uses the target, its owner or a guest that is just attached? l NULL: all of it. */
+/* Whoever loses something with this LUN (l NULL: all of the target), its owner or a guest that is just attached, in words. NULL: nobody, as far as
+ * we know. */
+int owners_find_user(const Engine *e, const Target *t, const Lun *l, char **ret);
+/* May it be taken from them? */
 int owners_check_idle(const Engine *e, const Target *t, const Lun *l, bool force, Refusal *refusal);
 
 /* A copy of o has its target from now on, instead of whoever had it; of the same owner, what o does not say stays as it was. pidfd is taken

@@ -75,6 +75,11 @@ Engine *record_begin(Engine *e, const char *format, ...) {
         return e;
 }
 
+Engine *record_beginv(Engine *e, const char *format, va_list ap) {
+        begin(e, format, ap);
+        return e;
+}
+
 void record_end(Engine *e) {
         assert(e->recording > 0);
         e->recording--;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdarg.h>
+
 #include "engine/engine.h"
 #include "engine/refusal.h"
 
@@ -13,6 +15,7 @@ int record_start(Engine *e, const char *state_dir);
 /* Up to record_end() whatever is stored is one change, made by the caller whose message is being handled, if there is one. Within another
  * one it is a part of that. Returns e. */
 Engine *record_begin(Engine *e, const char *format, ...) _printf_(2, 3);
+Engine *record_beginv(Engine *e, const char *format, va_list ap) _printf_(2, 0);
 void record_end(Engine *e);
 DEFINE_CLEANUP(Engine *, record_end);
 

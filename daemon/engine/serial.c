@@ -12,10 +12,10 @@ static const Lun *first_lun(const Backstore *b) {
         return list_entry(b->luns.next, const Lun, backstore_link);
 }
 
-static const Lun *other_path(Engine *e, const char *disk) {
+static const Lun *other_path(const Registry *r, const char *disk) {
         const Backstore *b = NULL;
 
-        while ((b = finder_next_disk(&e->registry.finder, disk, b)))
+        while ((b = finder_next_disk(&r->finder, disk, b)))
                 if (is_path_of(b, disk))
                         return first_lun(b);
 
@@ -24,10 +24,10 @@ static const Lun *other_path(Engine *e, const char *disk) {
 
 /* LIO builds the guest's identity of a disk from 25 hex digits of the serial: that is what must differ. One of our own making is looked at
  * too: somebody may have given it to another disk. */
-static int check_unique(Engine *e, const char *serial, const char *disk, Refusal *refusal) {
+static int check_unique(const Registry *r, const char *serial, const char *disk, Refusal *refusal) {
         const Backstore *b = NULL;
 
-        while ((b = finder_next_guest(&e->registry.finder, serial, b)))
+        while ((b = finder_next_guest(&r->finder, serial, b)))
                 if (!is_path_of(b, disk))
                         return refuse(refusal, REFUSAL_SERIAL_CONFLICT,
                                       "With serial %s guests would take it for LUN %" PRIu32 " of %s: the first 25 hex digits are the same",
@@ -36,10 +36,13 @@ static int check_unique(Engine *e, const char *serial, const char *disk, Refusal
         return 0;
 }
 
-int serial_choose(Engine *e, const char *given, const char *source, const char *disk, char **ret, Refusal *refusal) {
-        const Lun *sister = disk ? other_path(e, disk) : NULL;
+int serial_choose(const Registry *registry, const Registry *planned, const char *given, const char *source, const char *disk, char **ret, Refusal *refusal) {
+        const Lun *sister = disk ? other_path(registry, disk) : NULL;
         _cleanup_free_ char *serial = NULL;
         int r;
+
+        if (!sister && disk && planned)
+                sister = other_path(planned, disk);
 
         /* Two paths as two disks, with a cache for each in the guest, is how data gets lost. */
         if (given && sister && !streq(given, sister->backstore->serial))
@@ -52,7 +55,9 @@ int serial_choose(Engine *e, const char *given, const char *source, const char *
         } else
                 r = backstore_default_serial(disk ?: source, &serial);
         if (r >= 0)
-                r = check_unique(e, serial, disk, refusal);
+                r = check_unique(registry, serial, disk, refusal);
+        if (r >= 0 && planned)
+                r = check_unique(planned, serial, disk, refusal);
         if (r < 0)
                 return r;
 

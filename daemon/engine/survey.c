@@ -231,13 +231,13 @@ int survey_resolve(Engine *e, const char *source, char **ret_source, const Devic
         return 0;
 }
 
-Backstore *survey_backstore(Engine *e, const char *source, const Device *d) {
-        Backstore *b = registry_backstore(&e->registry, source);
+Backstore *survey_backstore(const Engine *e, const Registry *registry, const char *source, const Device *d) {
+        Backstore *b = registry_backstore(registry, source);
         Device *named = NULL;
 
         for (char **k = d ? d->keys : NULL; !b && k && *k; k++)
                 if (inventory_resolve(e->inventory, *k, &named) >= 0 && named == d)
-                        b = registry_backstore(&e->registry, *k);
+                        b = registry_backstore(registry, *k);
 
         return b;
 }

@@ -21,8 +21,8 @@ int survey_device(Engine *e, const Device *d, const Mounts *mounts, SurveyedDevi
  * be there. *ret_source: the most stable text for it. Follows no magic link and opens no device. */
 int survey_resolve(Engine *e, const char *source, char **ret_source, const Device **ret_device, Refusal *refusal);
 
-/* The backstore of a source, or of the device (may be NULL) by whichever of its names that was made: one device has one. */
-Backstore *survey_backstore(Engine *e, const char *source, const Device *d);
+/* The registry's backstore of a source, or of the device (may be NULL) by whichever of its names that was made: one device has one. */
+Backstore *survey_backstore(const Engine *e, const Registry *registry, const char *source, const Device *d);
 
 /* Turns a verdict other than usable into the refusal for it. */
 int survey_refuse(const Device *d, const SurveyedDevice *s, Refusal *refusal);

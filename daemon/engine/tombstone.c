@@ -27,10 +27,19 @@ static int set(Engine *e, const Target *t, char *const *names, Refusal *refusal)
         return 0;
 }
 
-int tombstone_set_lun(Engine *e, const Lun *l, Refusal *refusal) {
-        char *const names[] = { l->backstore->source, NULL };
+int tombstone_set_luns(Engine *e, const Target *t, Refusal *refusal) {
+        _cleanup_free_ char **names = NULL;
+        size_t n = 0;
 
-        return is_wished(e, l) ? set(e, l->target, names, refusal) : 0;
+        names = calloc(t->n_luns + 1, sizeof *names);
+        if (!names)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (t->luns[i]->draft == LUN_REMOVED && is_wished(e, t->luns[i]))
+                        names[n++] = t->luns[i]->backstore->source;
+
+        return set(e, t, names, refusal);
 }
 
 static bool target_is_wished(const Engine *e, const Target *t) {
@@ -64,25 +73,36 @@ int tombstone_set_target(Engine *e, const Target *t, Refusal *refusal) {
         return set(e, t, names, refusal);
 }
 
-bool tombstone_clear(Engine *e, const char *name) {
-        int r = removed_forget(e->removed, name);
+bool tombstone_find(Engine *e, const char *name, char ***names) {
+        /* What could not be read at the start may be readable now. */
+        (void) removed_is_known(e->removed);
+        if (!removed_contains(e->removed, name))
+                return false;
 
-        if (r < 0)
-                log_warning_errno(r, "Cannot store that %s was added again", name);
+        /* Then it stays, which says nothing of what is there. */
+        if (strv_extend(names, name) < 0)
+                log_oom();
 
-        return r > 0;
+        return true;
 }
 
-bool tombstone_clear_source(Engine *e, const char *source, const Device *d) {
-        bool cleared = tombstone_clear(e, source);
-        Device *found = NULL;
+bool tombstone_find_source(Engine *e, const char *source, const Device *d, char ***names) {
+        bool found = tombstone_find(e, source, names);
+        Device *known = NULL;
 
-        if (!d && inventory_resolve(e->inventory, source, &found) >= 0)
-                d = found;
+        if (!d && inventory_resolve(e->inventory, source, &known) >= 0)
+                d = known;
         for (char **k = d ? d->keys : NULL; k && *k; k++)
-                cleared = tombstone_clear(e, *k) || cleared;
+                found = tombstone_find(e, *k, names) || found;
 
-        return cleared;
+        return found;
+}
+
+void tombstone_clear(Engine *e, char *const *names) {
+        int r = removed_forget(e->removed, names);
+
+        if (r < 0)
+                log_warning_errno(r, "Cannot store that %s was added again", names[0]);
 }
 
 void tombstone_restore(Engine *e, const char *name) {

@@ -9,15 +9,17 @@
  * */
 
 /* Before a removal is stored; does nothing for what no rule made and no rule wishes. 0, REFUSED or -ENOMEM. */
-int tombstone_set_lun(Engine *e, const Lun *l, Refusal *refusal);
+int tombstone_set_luns(Engine *e, const Target *t, Refusal *refusal);          /* those that are LUN_REMOVED (engine/draft.h) */
 int tombstone_set_target(Engine *e, const Target *t, Refusal *refusal);        /* and its LUNs */
 
-/* After an addition by hand was stored. Returns whether there was one. */
-bool tombstone_clear(Engine *e, const char *name);
-/* By any name of its device; NULL: of the one that the source leads to. A disk without its map is found by a path, which it does not lead to. */
-bool tombstone_clear_source(Engine *e, const char *source, const Device *d);
+/* What an addition by hand is to clear: appends to *names those under which something was removed, and returns whether there is one. Of a source by
+ * any name of its device; NULL: of the one that the source leads to. A disk without its map is found by a path, which it does not lead to. */
+bool tombstone_find(Engine *e, const char *name, char ***names);
+bool tombstone_find_source(Engine *e, const char *source, const Device *d, char ***names);
+/* After the addition was stored: if it was not to be, what was removed is to stay so. */
+void tombstone_clear(Engine *e, char *const *names);
 
-/* The addition failed and was taken back. */
+/* Before it is stored that an addition is taken back. */
 void tombstone_restore(Engine *e, const char *name);
 
 bool tombstone_covers(const Engine *e, const Device *d);

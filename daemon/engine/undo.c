@@ -50,6 +50,8 @@ int undo_add_lun(Engine *e, Lun *l) {
         /* No guest can have seen it. */
         l->wanted = false;
         l->force = true;
+        if (l->revived)
+                tombstone_restore(e, l->backstore->source);
         r = record_undo(e, l->target, "taken back: add-lun %s as LUN %" PRIu32, l->target->wwn, l->number);
         if (r < 0) {
                 l->wanted = wanted;
@@ -57,8 +59,6 @@ int undo_add_lun(Engine *e, Lun *l) {
                 return r;
         }
 
-        if (l->revived)
-                tombstone_restore(e, l->backstore->source);
         l->with_target = false; /* nor does it come back with its target */
         lun_set_error(l, NULL, NULL);
         l->target->retry_at = 0;

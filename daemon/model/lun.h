@@ -29,6 +29,13 @@ typedef enum LunOrigin {
         _LUN_ORIGIN_MAX,
 } LunOrigin;
 
+/* What was done to it and is not stored yet (engine/draft.h). */
+typedef enum LunDraft {
+        LUN_AS_STORED,
+        LUN_ADDED,
+        LUN_REMOVED,
+} LunDraft;
+
 /* What the bus was last told, so that a change is a difference and not a guess. */
 typedef struct LunPublished {
         bool exists;
@@ -55,6 +62,8 @@ typedef struct Lun {
         bool revived;           /* adding it took back a removal by hand (store/removed.h); not stored */
         bool finished;          /* Of an unwanted one: the kernel is clean, and it is no longer written to the file. Kept only as long as its target
                                  * goes and may yet stay. Not stored. */
+        LunDraft draft;
+        bool was_wanted, was_forced;    /* of a LUN_REMOVED */
         struct json_object *unknown;    /* keys of the file that this version does not know; kept */
 
         /* Observed. */

@@ -319,6 +319,15 @@ void registry_remove_target(Registry *r, Target *t) {
         r->publish_self = true;
 }
 
+void registry_take_foreign(Registry *r, Target *t) {
+        assert(t->foreign);
+
+        for (size_t i = 0; i < t->n_luns; i++)
+                finder_leave(&r->finder, t->luns[i]->backstore);
+        map_remove(r->targets, t->wwn);
+        list_unlink(&t->publish_link);
+}
+
 int registry_add_lun(Registry *r, Target *t, uint32_t number, Backstore *b, Lun **ret) {
         Lun *l;
         int k;

@@ -42,6 +42,7 @@ Target *registry_target(const Registry *r, const char *wwn);
  * -ENOTUNIQ: a LUN names a known source with another name, serial or number (ret_lun says which). Nothing is taken on an error. */
 int registry_add_target(Registry *r, Target *t, uint32_t *ret_lun);
 void registry_remove_target(Registry *r, Target *t);            /* frees it */
+void registry_take_foreign(Registry *r, Target *t);             /* out of the registry, which knows nothing of it any more; the caller's */
 
 /* Adds a LUN on the backstore of that source, which is made if there is none. Marks. */
 int registry_add_lun(Registry *r, Target *t, uint32_t number, Backstore *b, Lun **ret);

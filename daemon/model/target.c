@@ -38,6 +38,9 @@ Target *target_free(Target *t) {
                 lun_free(t->luns[i]);
 
         json_object_put(t->unknown);
+        free(t->draft.label);
+        strv_free(t->draft.revived);
+        target_free(t->draft.foreign);
         free(t->luns);
         free(t->wwn);
         free(t->label);

@@ -37,6 +37,14 @@ typedef struct TargetPublished {
         uint64_t luns;          /* Target.membership that Luns was told from */
 } TargetPublished;
 
+/* What was done to it and is not stored yet (engine/draft.h). */
+typedef struct TargetDraft {
+        bool made;
+        char *label;            /* what it was; NULL: it is the same */
+        Target *foreign;        /* in whose place it is; NULL: in nobody's. In no registry meanwhile. */
+        char **revived;         /* names of what was removed by hand, and is there again */
+} TargetDraft;
+
 struct Target {
         char *wwn;              /* canonical; a foreign one may have any name that the kernel took */
 
@@ -46,6 +54,7 @@ struct Target {
         bool wanted;
         bool force;
         bool revived;           /* making it took back a removal by hand (store/removed.h); not stored */
+        TargetDraft draft;
         struct json_object *unknown;
 
         Lun **luns;             /* sorted by number */

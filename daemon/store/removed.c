@@ -24,6 +24,7 @@ DEFINE_CLEANUP(Tokener *, json_tokener_free);
 
 typedef struct Entry {
         List link;
+        bool leaving;           /* the file that is being written does not have it */
         char name[];
 } Entry;
 
@@ -52,6 +53,7 @@ static int entry_new(RemovedList *l, const char *name, Entry **ret) {
         if (!e)
                 return -ENOMEM;
 
+        e->leaving = false;
         memcpy(e->name, name, size);
         r = map_put(l->by_name, e->name, e);
         if (r < 0) {
@@ -78,6 +80,9 @@ static Json *format(const RemovedList *l) {
         }
 
         LIST_FOREACH(&l->entries, e, const Entry, link) {
+                if (e->leaving)
+                        continue;
+
                 v = json_object_new_string(e->name);
                 if (!v || json_object_array_add(a, v) < 0) {
                         json_object_put(v);
@@ -294,8 +299,8 @@ int removed_add(RemovedList *l, char *const *names) {
         return n > 0;
 }
 
-int removed_forget(RemovedList *l, const char *name) {
-        List *next;
+int removed_forget(RemovedList *l, char *const *names) {
+        size_t n = 0;
         Entry *e;
         int r;
 
@@ -303,18 +308,23 @@ int removed_forget(RemovedList *l, const char *name) {
         if (r < 0)
                 return r;
 
-        e = map_get(l->by_name, name);
-        if (!e)
+        for (char *const *name = names; name && *name; name++) {
+                e = map_get(l->by_name, *name);
+                n += e && !e->leaving;
+                if (e)
+                        e->leaving = true;
+        }
+        if (n == 0)
                 return 0;
 
-        next = e->link.next;
-        list_unlink(&e->link);
         r = save(l);
-        if (r < 0) {
-                list_append(next, &e->link);    /* in front of what it was in front of */
-                return r;
+        for (char *const *name = names; *name; name++) {
+                e = map_get(l->by_name, *name);
+                if (e && r < 0)
+                        e->leaving = false;
+                else if (e)
+                        entry_drop(l, e);
         }
 
-        entry_drop(l, e);
-        return 1;
+        return r < 0 ? r : 1;
 }

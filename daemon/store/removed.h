@@ -28,7 +28,7 @@ const char *removed_problem(const RemovedList *l);
 
 bool removed_contains(const RemovedList *l, const char *name);
 
-/* Durable when they return >= 0; on an error nothing is changed: also if the file cannot be read, which is not written over then. 1: it was not
- * there (was there) before; 0: nothing to do. */
+/* Durable when they return >= 0, written once for all names; on an error nothing is changed: also if the file cannot be read, which is not written
+ * over then. 1: one of them was not there (was there) before; 0: nothing to do. */
 int removed_add(RemovedList *l, char *const *names);
-int removed_forget(RemovedList *l, const char *name);
+int removed_forget(RemovedList *l, char *const *names);

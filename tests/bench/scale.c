@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "engine/draft.h"
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -88,7 +89,7 @@ static void add_luns(unsigned n_luns, unsigned n_targets) {
                         snprintf(source, sizeof source, HOST_IDENTITY, i);
                         g_assert_cmpint(edit_add_lun(e, target, source, &o, &number, &refusal), ==, 0);
                 }
-                g_assert_cmpint(edit_store(e, target, &refusal), ==, 0);
+                g_assert_cmpint(draft_store(e, target, &refusal), ==, 0);
         }
         end("apply (no kernel)", 1);
 }

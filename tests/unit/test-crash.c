@@ -90,6 +90,12 @@ static Row rows[] = {
                 .orders = { { ORDER_PRUNE, NULL, HEAD "{\"wwn\":\"" WWN_A "\",\"luns\":[" LUN(0, 1) "," LUN(2, 3) "]}" TAIL } },
         },
         {
+                .name = "all in one",
+                .host.n_disks = 4,
+                .prepare = { { ORDER_APPLY, NULL, HEAD "{\"wwn\":\"" WWN_A "\"," NEXUS ",\"luns\":[" LUN(0, 1) "," LUN(1, 2) "," LUN(2, 3) "]}" TAIL } },
+                .orders = { { ORDER_PRUNE, NULL, HEAD "{\"wwn\":\"" WWN_A "\",\"label\":\"web\",\"luns\":[" LUN(0, 1) "," LUN(5, 4) "]}" TAIL } },
+        },
+        {
                 .name = "rollback",
                 .host.n_disks = 3,
                 .back_to = 2,
@@ -113,6 +119,12 @@ static Row rows[] = {
                 .name = "remove for good",
                 .host = { .n_disks = 2, .n_wished = 2 },
                 .orders = { { ORDER_REMOVE, WWN_A, NULL, 0 }, { ORDER_DESTROY, WWN_A } },
+        },
+        {
+                .name = "brought back",
+                .host = { .n_disks = 2, .n_wished = 2 },
+                .prepare = { { ORDER_DESTROY, WWN_A } },
+                .orders = { { ORDER_APPLY, NULL, HEAD "{\"wwn\":\"" WWN_A "\",\"label\":\"web\"," NEXUS ",\"luns\":[" LUN(5, 1) "," LUN(6, 2) "]}" TAIL } },
         },
         {
                 .name = "restore of 64",

@@ -10,7 +10,7 @@
 static void test_removed_unreadable(void) {
         g_autofree char *dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL), *text = NULL;
         g_autofree char *file = g_build_filename(dir, "removed.json", NULL);
-        char *const more[] = { (char *) "wwid=b", NULL };
+        char *const more[] = { (char *) "wwid=b", NULL }, *const known[] = { (char *) "wwid=a", NULL };
         struct rlimit before, few;
         RemovedList *l;
 
@@ -25,7 +25,7 @@ static void test_removed_unreadable(void) {
         g_assert_cmpint(removed_new(dir, &l), ==, 0);
         g_assert_false(removed_is_known(l));
         g_assert_cmpint(removed_add(l, more), ==, -EMFILE);
-        g_assert_cmpint(removed_forget(l, "wwid=a"), ==, -EMFILE);
+        g_assert_cmpint(removed_forget(l, known), ==, -EMFILE);
         g_assert_cmpint(removed_add(l, more + 1), ==, 0);
         g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
 
@@ -68,7 +68,8 @@ static void test_removed_not_renamed(void) {
 static void test_removed_file(void) {
         g_autofree char *dir = g_dir_make_tmp("vhscsid-test-XXXXXX", NULL), *text = NULL;
         g_autofree char *file = g_build_filename(dir, "removed.json", NULL);
-        char *const two[] = { (char *) "dm-uuid=b", (char *) "naa.5001405aaaaaaaaa", NULL };
+        char *const two[] = { (char *) "dm-uuid=b", (char *) "naa.5001405aaaaaaaaa", (char *) "wwid=c", NULL };
+        char *const some[] = { (char *) "wwid=nothing", (char *) "dm-uuid=b", (char *) "wwid=c", (char *) "dm-uuid=b", NULL };
         _cleanup_(strv_freep) char **many = NULL;
         RemovedList *l;
 
@@ -79,8 +80,9 @@ static void test_removed_file(void) {
         g_assert_true(removed_is_known(l));
         g_assert_cmpint(removed_add(l, two), ==, 1);
         g_assert_cmpint(removed_add(l, two), ==, 0);
-        g_assert_cmpint(removed_forget(l, "dm-uuid=b"), ==, 1);
-        g_assert_cmpint(removed_forget(l, "dm-uuid=b"), ==, 0);
+        g_assert_cmpint(removed_forget(l, some), ==, 1);
+        g_assert_cmpint(removed_forget(l, some), ==, 0);
+        g_assert_cmpint(removed_forget(l, NULL), ==, 0);
         removed_free(l);
 
         g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
