@@ -488,7 +488,7 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
                 l->was_wanted = l->wanted;
                 l->was_forced = l->force;
         }
-        l->wanted = false;
+        l->wanted = l->finished = false;        /* whoever asks now waits for its end */
         l->force = l->force || o->force;
         r = o->later ? 0 : store(e, t, refusal, "remove-lun %s %" PRIu32, t->wwn, l->number);
         if (r < 0)
@@ -500,6 +500,17 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal) {
         return 0;
 }
 
+/* Somebody waits for this LUN alone. */
+static bool is_awaited(const Lun *l) {
+        const Request *r;
+
+        LIST_FOREACH(&l->target->requests, r, const Request, link)
+                if (r->lun == l->number)
+                        return true;
+
+        return false;
+}
+
 int edit_finish_lun(Engine *e, Lun *l) {
         Target *t = l->target;
         int r;
@@ -509,27 +520,36 @@ int edit_finish_lun(Engine *e, Lun *l) {
                 return 0;
 
         /* While the target goes as a whole, one save does for many. */
-        if (!t->wanted)
+        if (!t->wanted) {
                 registry_mark_unsaved(&e->registry, t);
-        else {
-                r = store_save(e->store, t);
-                if (r < 0) {
-                        l->finished = false;
-                        return log_warning_errno(r, "Cannot store target %s, LUN %" PRIu32 " stays in its file for now", t->wwn, l->number);
-                }
-                e->registry.generation++;
+                registry_remove_lun(&e->registry, l);
+                return 0;
         }
 
-        registry_remove_lun(&e->registry, l);
+        /* So it does for many that go with one document. Until then it is kept: what it has let go of is still its own in the file. */
+        if (!is_awaited(l)) {
+                registry_mark_unsaved(&e->registry, t);
+                return 0;
+        }
+
+        r = store_save(e->store, t);
+        if (r < 0) {
+                l->finished = false;
+                return log_warning_errno(r, "Cannot store target %s, LUN %" PRIu32 " stays in its file for now", t->wwn, l->number);
+        }
+
+        e->registry.generation++;
+        list_unlink(&t->save_link);
+        registry_forget_finished(&e->registry, t);
         return 0;
 }
 
 void edit_forget_finished(Engine *e, Target *t) {
-        for (size_t i = t->n_luns; i > 0; i--)
-                if (t->luns[i - 1]->finished) {
-                        registry_mark_unsaved(&e->registry, t);
-                        registry_remove_lun(&e->registry, t->luns[i - 1]);
-                }
+        size_t n = t->n_luns;
+
+        registry_forget_finished(&e->registry, t);
+        if (t->n_luns < n)
+                registry_mark_unsaved(&e->registry, t);
 }
 
 int edit_finish_target(Engine *e, Target *t) {

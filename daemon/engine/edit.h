@@ -54,8 +54,9 @@ int edit_remove_lun(Engine *e, Lun *l, const EditOptions *o, Refusal *refusal);
 /* GenerationMismatch if the caller named another generation than this. */
 int edit_check_generation(Engine *e, const EditOptions *o, Refusal *refusal);
 
-/* The kernel has nothing of it any more: the entry goes, from the store first. That of a LUN which goes with its target is kept (Lun.finished) as
- * long as the target may be brought back, and goes with it, or when it is forgotten. */
+/* The kernel has nothing of it any more: the entry goes, from the store first. If nobody waits for this LUN alone it is kept (Lun.finished) until its
+ * target's file is written next, once for many. That of a LUN which goes with its target is kept as long as the target may be brought back, and
+ * goes with it, or when it is forgotten. */
 int edit_finish_lun(Engine *e, Lun *l);
 void edit_forget_finished(Engine *e, Target *t);
 /* Of the store only: it is for the caller to remove it from the registry. */

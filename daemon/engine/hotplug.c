@@ -8,6 +8,7 @@
 #include "engine/hotplug.h"
 #include "engine/lun-view.h"
 #include "engine/refusal.h"
+#include "engine/report.h"
 #include "model/source.h"
 
 bool hotplug_judge(Engine *e, Lun *l, const Device *d) {
@@ -48,6 +49,18 @@ static void save(Engine *e, Target *t) {
         r = store_save(e->store, t);
         if (r < 0)
                 log_warning_errno(r, "Cannot store target %s", t->wwn);
+
+        /* As long as the target stays, what a LUN has let go of is nobody's before its file says so. */
+        if (!t->wanted)
+                return;
+        if (r >= 0) {
+                registry_forget_finished(&e->registry, t);
+                return;
+        }
+
+        for (size_t i = 0; i < t->n_luns; i++)
+                if (t->luns[i]->finished)
+                        report_unstored_lun(e, t->luns[i], r);
 }
 
 void hotplug_save_settled(Engine *e) {

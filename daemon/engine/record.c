@@ -120,6 +120,15 @@ int record_remove(Engine *e, const char *wwn) {
         return r;
 }
 
+/* The file is as the registry has it. */
+static void note_stored(Engine *e, Target *t) {
+        list_unlink(&t->save_link);
+        if (t->wanted)
+                registry_forget_finished(&e->registry, t);
+        e->registry.generation++;
+        e->registry.publish_self = true;
+}
+
 int record_store(Engine *e, Target *t, Refusal *refusal, const char *format, ...) {
         va_list ap;
         int r;
@@ -135,9 +144,7 @@ int record_store(Engine *e, Target *t, Refusal *refusal, const char *format, ...
         if (r < 0)
                 return refuse(refusal, REFUSAL_STORE_FAILED, "Cannot store target %s: %s. Nothing was changed", t->wwn, strerror(-r));
 
-        list_unlink(&t->save_link);
-        e->registry.generation++;
-        e->registry.publish_self = true;
+        note_stored(e, t);
         return 0;
 }
 
@@ -153,8 +160,6 @@ int record_undo(Engine *e, Target *t, const char *format, ...) {
         if (r < 0)
                 return log_error_errno(r, "Cannot store what is taken back of target %s", t->wwn);
 
-        list_unlink(&t->save_link);
-        e->registry.generation++;
-        e->registry.publish_self = true;
+        note_stored(e, t);
         return 0;
 }

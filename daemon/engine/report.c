@@ -229,11 +229,15 @@ static void say_linked(const Lun *l) {
                 log_info("Target %s: LUN %" PRIu32 " (%s) is %s", t->wwn, l->number, l->backstore->source, l->linked ? "up" : "down");
 }
 
-static void set_unstored_lun(Lun *l, int error) {
+void report_unstored_lun(Engine *e, Lun *l, int error) {
         char text[256];
 
         snprintf(text, sizeof text, "The LUN is down, which cannot be stored: %s", strerror(-error));
         lun_set_error(l, refusal_short_name(REFUSAL_STORE_FAILED), text);
+        l->finished = false;
+        l->failures++;
+        l->retry_at = retry_at(e, l->failures);
+        registry_mark_publish_lun(&e->registry, l);
 }
 
 void report_unstored(Engine *e, Target *t, int error) {
@@ -325,9 +329,8 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         if (!l->wanted && !l->present && report->error >= 0) {
                 r = edit_finish_lun(e, l);
                 if (r < 0) {
-                        set_unstored_lun(l, r);
-                        l->failures = failures + 1;
-                        l->retry_at = retry_at(e, l->failures);
+                        l->failures = failures;
+                        report_unstored_lun(e, l, r);
                 } else if (!t->wanted && target_count_unfinished(t) == 0)
                         /* A LUN that hung may be the last thing that kept the target. */
                         registry_mark_target(&e->registry, t);

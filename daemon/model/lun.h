@@ -60,8 +60,8 @@ typedef struct Lun {
         bool force;             /* of an unwanted one: even while a guest is attached */
         bool with_target;       /* of an unwanted one: it goes because its target does; not stored */
         bool revived;           /* adding it took back a removal by hand (store/removed.h); not stored */
-        bool finished;          /* Of an unwanted one: the kernel is clean, and it is no longer written to the file. Kept only as long as its target
-                                 * goes and may yet stay. Not stored. */
+        bool finished;          /* Of an unwanted one: the kernel is clean, and it is no longer written to the file. Kept only until that is
+                                 * written, or as long as its target goes and may yet stay. Not stored. */
         LunDraft draft;
         bool was_wanted, was_forced;    /* of a LUN_REMOVED */
         struct json_object *unknown;    /* keys of the file that this version does not know; kept */

@@ -307,6 +307,12 @@ void registry_remove_lun(Registry *r, Lun *l) {
         registry_mark_publish_target(r, t);
 }
 
+void registry_forget_finished(Registry *r, Target *t) {
+        for (size_t i = t->n_luns; i > 0; i--)
+                if (t->luns[i - 1]->finished)
+                        registry_remove_lun(r, t->luns[i - 1]);
+}
+
 void registry_remove_target(Registry *r, Target *t) {
         while (t->n_luns > 0)
                 registry_remove_lun(r, t->luns[t->n_luns - 1]);

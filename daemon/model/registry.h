@@ -47,6 +47,7 @@ void registry_take_foreign(Registry *r, Target *t);             /* out of the re
 /* Adds a LUN on the backstore of that source, which is made if there is none. Marks. */
 int registry_add_lun(Registry *r, Target *t, uint32_t number, Backstore *b, Lun **ret);
 void registry_remove_lun(Registry *r, Lun *l);                  /* frees it */
+void registry_forget_finished(Registry *r, Target *t);          /* its file was written, without them */
 
 Backstore *registry_backstore(const Registry *r, const char *source);
 int registry_new_backstore(Registry *r, const char *source, Backstore **ret);   /* known by its source from now on, hba reserved */

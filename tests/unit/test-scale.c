@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "engine-fixture.h"
+#include "engine/change.h"
 #include "engine/edit.h"
 #include "engine/hotplug.h"
 #include "engine/queue.h"
@@ -237,6 +238,39 @@ static void test_destroy(void) {
         end();
 }
 
+/* Many of a target's LUNs go with one document, and come back with another: the file is written when they are marked, and when they are gone. */
+static void test_prune(void) {
+        const ChangeOptions o = { .prune = true };
+        const unsigned n_luns = 200;
+
+        begin(1, n_luns);
+        (void) writes();
+        for (unsigned left = 1; left <= n_luns; left += n_luns - 1) {
+                _cleanup_(change_list_done) ChangeList l = {};
+                _cleanup_(document_done) Document d = {};
+                _cleanup_(refusal_done) Refusal q = {};
+                _cleanup_free_ char *why = NULL;
+                DocumentTarget *dt;
+
+                g_assert_cmpint(document_add_target(&d, target(0)->wwn, &dt), ==, 0);
+                for (unsigned i = 0; i < left; i++) {
+                        g_autofree char *source = g_strdup_printf("wwid=3600%u", i);
+                        DocumentLun *dl;
+
+                        g_assert_cmpint(document_target_add_lun(dt, i, source, &dl), ==, 0);
+                }
+                g_assert_cmpint(document_finish(&d, &why), ==, 0);
+                if (change_list_must_look(&fixture.engine, &d, &o))
+                        fixture_run(&fixture);
+                g_assert_cmpint(change_list_make(&fixture.engine, &d, &o, &l, &q), ==, 0);
+                g_assert_cmpint(change_list_perform(&fixture.engine, &l, &o, &q), ==, 0);
+                fixture_run(&fixture);
+                g_assert_cmpuint(target(0)->n_luns, ==, left);
+                g_assert_cmpuint(writes(), <=, 2);
+        }
+        end();
+}
+
 /* Before anybody builds on what a target lets go of, its file says so. */
 static void test_let_go(void) {
         EditOptions o = { .timeout = UINT64_MAX };
@@ -416,6 +450,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/scale/grow", test_grow);
         g_test_add_func("/scale/late", test_late);
         g_test_add_func("/scale/destroy", test_destroy);
+        g_test_add_func("/scale/prune", test_prune);
         g_test_add_func("/scale/let-go", test_let_go);
         g_test_add_func("/scale/restore", test_restore);
         g_test_add_func("/scale/hbas-taken", test_hbas_taken);
