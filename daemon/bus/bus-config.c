@@ -278,7 +278,7 @@ static int method_import_config(sd_bus_message *m, void *userdata, sd_bus_error 
 /* Apply() of what was wanted then, and of nothing else. */
 static int method_rollback(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const DumpOptions everything = { .empty_labels = true };
-        ChangeOptions o = { .origin = LUN_MANUAL, .prune = true };
+        ChangeOptions o = { .origin = LUN_MANUAL, .prune = true, .release = true };
         _cleanup_(refusal_done) Refusal refusal = {};
         _cleanup_(document_done) Document d = {};
         uint64_t generation;

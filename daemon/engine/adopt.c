@@ -10,6 +10,7 @@
 #include "engine/record.h"
 #include "engine/survey.h"
 #include "engine/tombstone.h"
+#include "engine/worker.h"
 #include "model/attribute.h"
 #include "model/source.h"
 
@@ -266,7 +267,7 @@ int adopt_look(Engine *e, Target *t, Target **ret, Refusal *refusal) {
                 return -ENOMEM;
 
         memcpy(n->nexus, nexus, sizeof nexus);
-        n->present = true;
+        n->adopted = n->present = true;
         n->up = !isempty(t->seen_nexus);
         hotplug_flush(e);
         for (size_t i = 0; r >= 0 && i < t->n_luns; i++)
@@ -318,8 +319,8 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
         return 0;
 }
 
-int adopt_undo(Engine *e, Target *t) {
-        _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "taken back: adopt %s", t->wwn);
+/* Out of the store first; the kernel keeps what it has. */
+static int give_back(Engine *e, Target *t) {
         int r;
 
         if (t->revived)
@@ -332,8 +333,50 @@ int adopt_undo(Engine *e, Target *t) {
         if (r < 0)
                 return log_warning_errno(r, "Cannot remove the file of target %s, which stays ours", t->wwn);
 
-        e->registry.generation++;
+        worker_forget_target(e, t);
         registry_remove_target(&e->registry, t);
+        e->registry.generation++;
         e->survey_wanted = true;
         return 0;
+}
+
+int adopt_undo(Engine *e, Target *t) {
+        _cleanup_(record_endp) _unused_ Engine *recording = record_begin(e, "taken back: adopt %s", t->wwn);
+
+        return give_back(e, t);
+}
+
+static int check_release(const Target *t, Refusal *refusal) {
+        for (size_t i = 0; i < t->n_luns; i++) {
+                const Lun *l = t->luns[i];
+
+                if (!l->wanted)
+                        return refuse(refusal, REFUSAL_LUN_CONFLICT, "It was made by somebody else, who gets it back when LUN %" PRIu32 " is removed",
+                                      l->number);
+                if (l->origin != LUN_ADOPTED)
+                        return refuse(refusal, REFUSAL_LUN_CONFLICT,
+                                      "It was made by somebody else, who cannot get it back with LUN %" PRIu32 ", which came later: remove that first",
+                                      l->number);
+        }
+
+        if (t->worker || !list_is_empty(&t->requests))
+                return refuse(refusal, REFUSAL_NOT_READY, "It is just being looked at or changed; try again");
+
+        return 0;
+}
+
+int adopt_release(Engine *e, Target *t, const EditOptions *o, Refusal *refusal) {
+        _cleanup_(record_endp) _unused_ Engine *recording = NULL;
+        int r;
+
+        r = edit_check_generation(e, o, refusal);
+        if (r >= 0)
+                r = check_release(t, refusal);
+        if (r < 0 || o->dry_run)
+                return r;
+
+        recording = record_begin(e, "release %s", t->wwn);
+        r = give_back(e, t);
+        return r < 0 && r != -ENOMEM ? refuse(refusal, REFUSAL_STORE_FAILED, "The file of the target cannot be removed: %s. Nothing was changed",
+                                              strerror(-r)) : r;
 }

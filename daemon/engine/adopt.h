@@ -13,3 +13,7 @@ int adopt_target(Engine *e, Target *t, const EditOptions *o, Target **ret, Refus
 
 /* The kernel would not agree: it is as foreign as it was. The target is freed; its requests must have been answered. */
 int adopt_undo(Engine *e, Target *t);
+
+/* Back to whoever made it: foreign again, and as it is in the kernel, where nothing is touched. Of one that was adopted, and has got nothing from us
+ * that its maker would not know. The target is freed; on a dry run it is only looked at. 0, REFUSED or -ENOMEM. */
+int adopt_release(Engine *e, Target *t, const EditOptions *o, Refusal *refusal);

@@ -18,6 +18,7 @@ const char *change_action_to_string(ChangeAction a) {
                 [CHANGE_ADOPT] = "adopt",
                 [CHANGE_LABEL] = "change",
                 [CHANGE_REMOVE] = "remove",
+                [CHANGE_RELEASE] = "release",
                 [CHANGE_REFUSE] = "refuse",
         };
 
@@ -288,6 +289,18 @@ static int plan_absent(Planner *p, const Target *t, const Lun *lun) {
                       add(p->list, CHANGE_REMOVE, t->wwn, NULL, number, NULL, NULL);
 }
 
+static int plan_release(Planner *p, Target *t) {
+        const EditOptions look = { .timeout = UINT64_MAX, .dry_run = true };
+        _cleanup_(refusal_done) Refusal refusal = {};
+        int r;
+
+        r = adopt_release(p->engine, t, &look, &refusal);
+        if (r == REFUSED)
+                return add_refusal(p->list, t->wwn, NULL, -1, NULL, &refusal);
+
+        return r < 0 ? r : add(p->list, CHANGE_RELEASE, t->wwn, NULL, -1, NULL, "it was made by somebody else, and stays in the kernel as it is");
+}
+
 static int plan_luns(Planner *p, Target *t, const DocumentTarget *dt) {
         int r = 0;
 
@@ -411,7 +424,7 @@ static int plan_rest(Planner *p) {
         qsort(rest, n, sizeof *rest, compare_targets);
 
         for (size_t i = 0; r >= 0 && i < n; i++)
-                r = plan_absent(p, rest[i], NULL);
+                r = p->options->release && rest[i]->adopted ? plan_release(p, rest[i]) : plan_absent(p, rest[i], NULL);
 
         return r;
 }

@@ -13,6 +13,7 @@ typedef enum ChangeAction {
         CHANGE_ADOPT,           /* somebody else made the target: taken over as it is */
         CHANGE_LABEL,           /* the target's label */
         CHANGE_REMOVE,
+        CHANGE_RELEASE,         /* somebody else made the target: given back, as it is */
         CHANGE_REFUSE,          /* it cannot be done; the note says why */
         _CHANGE_ACTION_MAX,
 } ChangeAction;
@@ -37,6 +38,7 @@ void change_list_done(ChangeList *l);
 typedef struct ChangeOptions {
         EditOptions common;     /* force: LUNs and targets go under a running guest; dry_run: nothing is done */
         bool prune;             /* what is ours and not in the document is removed */
+        bool release;           /* but what was adopted is released */
         bool partly;            /* what is refused does not keep the rest */
         LunOrigin origin;
         const char *reason;     /* for the history */

@@ -77,6 +77,9 @@ static int perform_target(Part *p) {
                 /* Nothing else is in its part. */
                 r = edit_destroy_target(p->engine, t, &o, &refusal);
                 break;
+        case CHANGE_RELEASE:
+                r = adopt_release(p->engine, t, &o, &refusal);
+                break;
         case CHANGE_KEEP:
                 p->target = t;
                 break;

@@ -262,7 +262,6 @@ bool settle_target(Engine *e, Target *t) {
 
         if (undo) {
                 settle_gone(t);
-                worker_forget_target(e, t);
                 return adopt_undo(e, t) >= 0;
         }
 

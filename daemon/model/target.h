@@ -53,6 +53,7 @@ struct Target {
         char nexus[WWN_SIZE];
         bool wanted;
         bool force;
+        bool adopted;           /* somebody else made it, and it was taken over */
         bool revived;           /* making it took back a removal by hand (store/removed.h); not stored */
         TargetDraft draft;
         struct json_object *unknown;

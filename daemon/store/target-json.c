@@ -10,7 +10,7 @@
 #include "store/json.h"
 #include "store/target-json.h"
 
-static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "luns", NULL };
+static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "adopted", "luns", NULL };
 static const char *const lun_keys[] = {
         "number", "source", "name", "serial", "hba", "readonly", "origin", "wanted", "force", "attributes", "size", "identity",
         "mount", "unmarked", NULL
@@ -247,8 +247,9 @@ static int parse_target(Json *o, Target **ret, char **ret_why) {
         if (r < 0)
                 return r;
 
-        if (json_get_boolean(o, "wanted", &t->wanted) < 0 || json_get_boolean(o, "force", &t->force) < 0)
-                return text_refuse(ret_why, "wanted or force is no boolean");
+        if (json_get_boolean(o, "wanted", &t->wanted) < 0 || json_get_boolean(o, "force", &t->force) < 0 ||
+            json_get_boolean(o, "adopted", &t->adopted) < 0)
+                return text_refuse(ret_why, "wanted, force or adopted is no boolean");
         if (force_is_stray(t->wanted, t->force))
                 return text_refuse(ret_why, "it is wanted and has force");
 
@@ -386,6 +387,9 @@ static int print_target(FILE *f, const Target *t) {
         print_member(f, ",\"label\":", t->label);
         print_member(f, ",\"nexus\":", t->nexus);
         (void) fputs(t->wanted ? ",\"wanted\":true" : t->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false", f);
+
+        if (t->adopted)
+                (void) fputs(",\"adopted\":true", f);
 
         (void) fputs(",\"luns\":[", f);
         for (size_t i = 0; r >= 0 && i < t->n_luns; i++) {

@@ -5,77 +5,10 @@
 
 #include "engine-fixture.h"
 #include "engine/adopt.h"
-#include "engine/change.h"
 #include "engine/hotplug.h"
-#include "store/document-json.h"
+#include "foreign-made.h"
 
 /* Taking over what somebody else made, and what somebody else makes again of ours. */
-
-#define WWN "naa.5001405f00000001"
-#define NEXUS "naa.5001405f000000ff"
-#define TPG "vhost/" WWN "/tpgt_1"
-
-static void write_file(Fixture *f, const char *value, const char *path) {
-        g_assert_cmpint(cfs_write(f->engine.cfs, path, value), ==, 0);
-}
-
-static void make_dir(Fixture *f, const char *path) {
-        int r = cfs_mkdir(f->engine.cfs, path);
-
-        g_assert_true(r == 0 || r == -EEXIST);
-}
-
-/* As targetcli does it: a link with a name of its own, nothing in alias. */
-static void make_backstore(Fixture *f, unsigned hba, const char *name, unsigned device) {
-        g_autofree char *dir = g_strdup_printf("core/iblock_%u", hba), *at = g_strdup_printf("%s/%s", dir, name);
-        g_autofree char *control = g_strdup_printf("%s/control", at), *udev_path = g_strdup_printf("%s/udev_path", at);
-        g_autofree char *enable = g_strdup_printf("%s/enable", at), *serial = g_strdup_printf("%s/wwn/vpd_unit_serial", at);
-        g_autofree char *model = g_strdup_printf("%s/attrib/emulate_model_alias", at);
-        g_autofree char *value = g_strdup_printf("udev_path=/dev/fake%u", device), *number = g_strdup_printf("serial-%u", device);
-
-        make_dir(f, dir);
-        make_dir(f, at);
-        write_file(f, value, control);
-        write_file(f, strchr(value, '/'), udev_path);
-        write_file(f, "1", enable);
-        write_file(f, number, serial);
-        write_file(f, "1", model);
-}
-
-static void make_lun(Fixture *f, unsigned number, unsigned hba, const char *name) {
-        g_autofree char *lun = g_strdup_printf(TPG "/lun/lun_%u", number), *link = g_strdup_printf("%s/7c4ab1c3f2", lun);
-        g_autofree char *to = g_strdup_printf("core/iblock_%u/%s", hba, name);
-
-        make_dir(f, lun);
-        g_assert_cmpint(cfs_symlink(f->engine.cfs, to, link), ==, 0);
-}
-
-static void make_target(Fixture *f) {
-        make_dir(f, "vhost");
-        make_dir(f, "vhost/" WWN);
-        make_dir(f, TPG);
-        write_file(f, NEXUS, TPG "/nexus");
-}
-
-/* Two LUNs, not numbered as their HBAs are. */
-static void make_all(Fixture *f, unsigned first_hba, unsigned second_hba) {
-        make_target(f);
-        make_backstore(f, first_hba, "disk1", 1);
-        make_backstore(f, second_hba, "disk2", 2);
-        make_lun(f, 0, first_hba, "disk1");
-        make_lun(f, 7, second_hba, "disk2");
-}
-
-static void unmake(Fixture *f, const char *path) {
-        g_assert_cmpint(cfs_rmdir(f->engine.cfs, path), ==, 0);
-}
-
-static void unmake_lun(Fixture *f, unsigned number, const char *link) {
-        g_autofree char *lun = g_strdup_printf(TPG "/lun/lun_%u", number), *at = g_strdup_printf("%s/%s", lun, link);
-
-        g_assert_cmpint(cfs_unlink(f->engine.cfs, at), ==, 0);
-        unmake(f, lun);
-}
 
 static Target *look_closely(Fixture *f) {
         g_assert_cmpint(strv_extend(&f->engine.survey_closely, WWN), ==, 0);
@@ -406,128 +339,6 @@ static void test_restored_wrongly(void) {
         fixture_done(&f);
 }
 
-/* ---- by a document ---- */
-
-#define DOCUMENT(target, luns) "{\"format\":\"vhscsid\",\"version\":1,\"targets\":[{\"wwn\":\"" WWN "\"," target "\"luns\":[" luns "]}]}"
-#define LUN(n, source, more) "{\"number\":" #n ",\"source\":\"" source "\"" more "}"
-#define BOTH LUN(0, "wwid=36001", "") "," LUN(7, "wwid=36002", "")
-
-/* "target adopt, 0 adopt, …", or "!" and the refusal's kind in front if it was refused. */
-static char *apply(Fixture *f, const char *text) {
-        _cleanup_(change_list_done) ChangeList l = {};
-        _cleanup_(document_done) Document d = {};
-        _cleanup_(refusal_done) Refusal q = {};
-        _cleanup_free_ char *why = NULL;
-        const ChangeOptions o = {};
-        GString *s = g_string_new(NULL);
-        int r;
-
-        g_assert_cmpint(document_json_parse(text, strlen(text), &d, &why), ==, 0);
-        if (change_list_must_look(&f->engine, &d, &o))
-                fixture_run(f);
-        g_assert_cmpint(change_list_make(&f->engine, &d, &o, &l, &q), ==, 0);
-        r = change_list_perform(&f->engine, &l, &o, &q);
-        if (r < 0)
-                g_string_append_printf(s, "! %s: ", refusal_short_name(q.kind));
-        for (size_t i = 0; i < l.n; i++) {
-                if (l.changes[i].number < 0)
-                        g_string_append(s, "target");
-                else
-                        g_string_append_printf(s, ", %d", (int) l.changes[i].number);
-                g_string_append_printf(s, " %s", change_action_to_string(l.changes[i].action));
-        }
-        fixture_run(f);
-        return g_string_free(s, FALSE);
-}
-
-static void assert_apply(Fixture *f, const char *text, const char *expected) {
-        g_autofree char *got = apply(f, text);
-
-        g_assert_cmpstr(got, ==, expected);
-}
-
-static void begin_foreign(Fixture *f) {
-        begin(f);
-        make_all(f, 4, 2);
-        f->engine.survey_wanted = true;
-        fixture_run(f);
-        g_assert_true(registry_target(&f->engine.registry, WWN)->foreign);
-}
-
-/* Another disk, or one that guests know otherwise, is refused at once, and nothing is taken over. */
-static void test_document_differs(void) {
-        static const struct {
-                const char *text, *expected;
-        } cases[] = {
-                { DOCUMENT("", LUN(0, "wwid=36002", "") "," LUN(7, "wwid=36001", "")), "! LunConflict: target adopt, 0 refuse, 7 refuse" },
-                { DOCUMENT("", LUN(0, "wwid=36001", ",\"readonly\":true") "," LUN(7, "wwid=36002", "")), "! LunConflict: target adopt, 0 refuse, 7 adopt" },
-                { DOCUMENT("", LUN(0, "wwid=36001", ",\"name\":\"disk3\"")), "! LunConflict: target adopt, 0 refuse, 7 adopt" },
-                { DOCUMENT("", LUN(0, "wwid=36001", ",\"serial\":\"serial-2\"")), "! LunConflict: target adopt, 0 refuse, 7 adopt" },
-                { DOCUMENT("", LUN(0, "wwid=36001", ",\"attributes\":{\"emulate_tpu\":1}")), "! LunConflict: target adopt, 0 refuse, 7 adopt" },
-                { DOCUMENT("\"nexus\":\"naa.5001405f000000fe\",", BOTH), "! AlreadyExists: target refuse" },
-                { DOCUMENT("", BOTH "," LUN(8, "wwid=36002", "")), "! AlreadyExists: target adopt, 0 adopt, 7 adopt, 8 refuse" },
-        };
-        Fixture f = {};
-
-        begin_foreign(&f);
-        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-                g_autofree char *before = fixture_store_snapshot(&f), *after = NULL;
-
-                assert_apply(&f, cases[i].text, cases[i].expected);
-                g_assert_true(registry_target(&f.engine.registry, WWN)->foreign);
-                after = fixture_store_snapshot(&f);
-                g_assert_cmpstr(before, ==, after);
-        }
-        fixture_done(&f);
-}
-
-/* It is as the document says then, label and all, in one write: a second time there is nothing to do. */
-static void test_document(void) {
-        static const char *const text = DOCUMENT("\"label\":\"web\",\"nexus\":\"" NEXUS "\",",
-                                                 LUN(0, "wwid=36001", ",\"name\":\"disk1\",\"serial\":\"serial-1\"") "," LUN(9, "wwid=36003", ""));
-        Fixture f = {};
-
-        begin_foreign(&f);
-        fixture_add_device(&f, 3, 13);
-        assert_apply(&f, text, "target adopt, 0 adopt, 9 create, 7 adopt");
-        g_assert_cmpstr(registry_target(&f.engine.registry, WWN)->label, ==, "web");
-        g_assert_cmpint(lun(&f, 0)->origin, ==, LUN_ADOPTED);
-        g_assert_true(lun(&f, 0)->linked && lun(&f, 7)->linked && lun(&f, 9)->linked);
-        g_assert_cmpuint(lun(&f, 0)->backstore->hba, ==, 4);
-
-        fake_journal_clear();
-        assert_apply(&f, text, "target keep, 0 keep, 9 keep, 7 keep");
-        g_assert_cmpuint(fake_count(FAKE_MUTATING), ==, 0);
-        fixture_done(&f);
-}
-
-/* Not stored: neither taken over, nor anything added to it. It is there as it was, without another look. */
-static void test_document_store_fails(void) {
-        g_autofree char *directory = NULL, *before = NULL, *after = NULL;
-        const Target *t;
-        Fixture f = {};
-
-        begin_foreign(&f);
-        fixture_add_device(&f, 3, 13);
-        before = fake_snapshot(FAKE_SNAPSHOT_IDS);
-        directory = g_build_filename(f.state_dir, "targets", NULL);
-        g_assert_cmpint(rmdir(directory), ==, 0);
-        t = registry_target(&f.engine.registry, WWN);
-        assert_apply(&f, DOCUMENT("\"label\":\"web\",", BOTH "," LUN(9, "wwid=36003", "")), "target refuse, 0 refuse, 7 refuse, 9 refuse");
-        g_assert_true(registry_target(&f.engine.registry, WWN) == t && t->foreign);
-        g_assert_cmpuint(t->n_luns, ==, 2);
-        after = fake_snapshot(FAKE_SNAPSHOT_IDS);
-        g_assert_cmpstr(before, ==, after);
-
-        g_assert_cmpint(g_mkdir(directory, 0700), ==, 0);
-        fixture_restart(&f);
-        f.engine.survey_wanted = true;
-        fixture_run(&f);
-        assert_apply(&f, DOCUMENT("", BOTH), "target adopt, 0 adopt, 7 adopt");
-        assert_online(&f, 4, 2);
-        fixture_done(&f);
-}
-
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/adopt/adopt", test_adopt);
@@ -541,8 +352,5 @@ int main(int argc, char **argv) {
         g_test_add_func("/adopt/restored-by-others", test_restored_by_others);
         g_test_add_func("/adopt/restored-in-part", test_restored_in_part);
         g_test_add_func("/adopt/restored-wrongly", test_restored_wrongly);
-        g_test_add_func("/adopt/document-differs", test_document_differs);
-        g_test_add_func("/adopt/document", test_document);
-        g_test_add_func("/adopt/document-store-fails", test_document_store_fails);
         return g_test_run();
 }

@@ -109,6 +109,13 @@ static Row rows[] = {
                 .orders = { { ORDER_ADOPT, WWN_ADOPTED } },
         },
         {
+                .name = "release",
+                .host = { .n_disks = 1, .adoptable = true },
+                .back_to = 1,
+                .prepare = { { ORDER_CREATE, WWN_A, "" }, { ORDER_ADOPT, WWN_ADOPTED }, { ORDER_ADD, WWN_A, "wwid=36001", 0 } },
+                .orders = { { ORDER_ROLLBACK, WWN_A } },
+        },
+        {
                 .name = "udev rule",
                 .host = { .n_disks = 3, .n_wished = 2 },
                 .wishes_later = true,
