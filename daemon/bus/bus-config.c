@@ -152,28 +152,54 @@ static int make_reply(sd_bus_message *m, const Document *d, const ChangeList *l,
         return 0;
 }
 
-/* The targets whose passes the caller waits for. */
+/* Has the kernel a part in it? */
+static bool is_awaited(const Change *c) {
+        switch (c->action) {
+        case CHANGE_CREATE:
+        case CHANGE_ADOPT:
+        case CHANGE_REMOVE:
+                return true;
+        case CHANGE_KEEP:
+        case CHANGE_LABEL:
+        case CHANGE_RELEASE:
+        case CHANGE_REFUSE:
+        case _CHANGE_ACTION_MAX:
+                break;
+        }
+
+        return false;
+}
+
+/* The caller waits for the passes, and for the signals. */
 static int await_changes(Engine *e, sd_bus_message *m, sd_bus_message *reply, const ChangeList *l, uint64_t timeout) {
-        _cleanup_(strv_freep) char **wwns = NULL;
+        _cleanup_free_ Awaited *awaited = calloc(l->n + 1, sizeof *awaited);
+        bool changed = false;
         Request *request;
+        size_t n = 0;
         int r;
 
-        for (size_t i = 0; i < l->n; i++)
-                if (l->changes[i].action != CHANGE_KEEP && l->changes[i].action != CHANGE_REFUSE &&
-                    (i == 0 || !wwns || !streq(wwns[strv_length(wwns) - 1], l->changes[i].wwn))) {
-                        r = strv_extend(&wwns, l->changes[i].wwn);
-                        if (r < 0)
-                                return r;
-                }
+        if (!awaited)
+                return -ENOMEM;
 
-        if (!wwns)
+        for (size_t i = 0; i < l->n; i++) {
+                const Change *c = l->changes + i;
+
+                changed = changed || (c->action != CHANGE_KEEP && c->action != CHANGE_REFUSE);
+                if (!is_awaited(c))
+                        continue;
+                memcpy(awaited[n].wwn, c->wwn, WWN_SIZE);
+                awaited[n++].number = c->number;
+        }
+
+        if (!changed)
                 return sd_bus_send(NULL, reply, NULL);
 
         r = request_new(e, REQUEST_APPLY, m, sd_bus_message_ref(reply), NULL, timeout, &request);
         if (r < 0)
                 return r;
 
-        request->wwns = TAKE_PTR(wwns);
+        request->awaited = TAKE_PTR(awaited);
+        request->n_awaited = n;
         return 1;
 }
 

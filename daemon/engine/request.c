@@ -78,7 +78,7 @@ Request *request_free(Request *r) {
         sd_bus_message_unref(r->message);
         sd_bus_message_unref(r->reply);
         refusal_done(&r->failure);
-        strv_free(r->wwns);
+        free(r->awaited);
         owner_free(r->owner);
         safe_close(r->pidfd);
         sd_bus_track_unref(r->caller);

@@ -23,6 +23,12 @@ typedef enum RequestKind {
         _REQUEST_KIND_MAX,
 } RequestKind;
 
+/* What APPLY has changed of a target, and the kernel is to make so. */
+typedef struct Awaited {
+        char wwn[WWN_SIZE];
+        int64_t number;         /* of the LUN; -1: the target itself */
+} Awaited;
+
 typedef struct Request {
         Engine *engine;
         RequestKind kind;
@@ -35,7 +41,8 @@ typedef struct Request {
         bool force;
         uint64_t survey_serial; /* RESCAN, SURVEY: the survey that will do */
         bool and_passes;        /* SURVEY: wait for all passes as well */
-        char **wwns;            /* APPLY: the targets that were changed */
+        Awaited *awaited;       /* APPLY */
+        size_t n_awaited;
         struct Owner *owner;    /* ACQUIRE: who wants it, and pidfd: of its process, or negative */
         int pidfd;
         bool patient;           /* ACQUIRE: what is missing is waited for */

@@ -285,30 +285,47 @@ bool settle_target(Engine *e, Target *t) {
         return true;
 }
 
+/* What went wrong with the target itself, if that is of this. What it is of otherwise was so before, and nobody has asked for it. */
+static bool target_has_failed(const Target *t, const Awaited *a) {
+        if (!t->error_code || (a->number >= 0 && t->wanted && t->up))
+                return false;
+
+        /* By force the LUNs go at once; the kernel keeps the portal group until the guest lets go of it. */
+        return t->wanted || !t->force || target_count_unfinished(t) > 0;
+}
+
+/* 1: it went wrong, which is said in the refusal. */
+static int check_awaited(const Engine *e, const Awaited *a, Refusal *refusal) {
+        const Target *t = registry_target(&e->registry, a->wwn);
+
+        if (!t)
+                return 0;
+
+        for (size_t i = 0; i < t->n_luns; i++) {
+                const Lun *l = t->luns[i];
+
+                /* A target takes its LUNs along. */
+                if (!l->error_code || (a->number >= 0 ? l->number != (uint32_t) a->number : t->wanted))
+                        continue;
+                (void) refuse(refusal, refusal_from_short_name(l->error_code), "It is stored, but target %s, LUN %" PRIu32 ": %s", t->wwn, l->number,
+                              strempty(l->error_text));
+                return 1;
+        }
+
+        if (!target_has_failed(t, a))
+                return 0;
+
+        (void) refuse(refusal, refusal_from_short_name(t->error_code), "It is stored, but target %s: %s", t->wwn, strempty(t->error_text));
+        return 1;
+}
+
 /* What the kernel refused stays wanted, as the document says, and is tried again. */
 static void settle_apply(Engine *e, Request *r) {
-        for (char **w = r->wwns; w && *w; w++) {
-                const Target *t = registry_target(&e->registry, *w);
-
-                if (t && t->error_code) {
-                        (void) refuse(&r->failure, refusal_from_short_name(t->error_code), "It is stored, but target %s: %s", t->wwn,
-                                      strempty(t->error_text));
+        for (size_t i = 0; i < r->n_awaited; i++)
+                if (check_awaited(e, r->awaited + i, &r->failure) > 0) {
                         request_fail(r, &r->failure);
                         return;
                 }
-
-                for (size_t i = 0; t && i < t->n_luns; i++) {
-                        const Lun *l = t->luns[i];
-
-                        if (!l->error_code)
-                                continue;
-
-                        (void) refuse(&r->failure, refusal_from_short_name(l->error_code), "It is stored, but target %s, LUN %" PRIu32 ": %s",
-                                      t->wwn, l->number, strempty(l->error_text));
-                        request_fail(r, &r->failure);
-                        return;
-                }
-        }
 
         request_succeed(r);
 }

@@ -822,6 +822,23 @@ class Documents(BusTest):
         saved = json.loads(os.read(fd, 1 << 20))
         self.assertEqual([t["fabric"] for t in saved["targets"]], ["vhost"])
 
+    def test_whose_failure(self) -> None:
+        """What the kernel refuses of a document is the answer, and says of which LUN and which step; what was wrong before is nobody's."""
+        luns = [{"number": 0, "source": "wwid=36001"}, {"number": 1, "source": "wwid=36009"}, {"number": 2, "source": "wwid=36002"},
+                {"number": 3, "source": "wwid=36003"}]
+        self.manager("Apply", "ha{sv}", self.document({"wwn": WWN, "luns": luns[:2]}), {})
+        target = target_path(WWN)
+        self.host.tell(f"fail write core/{self.get(f'{target}/lun/1', LUN, 'Backstore')}/enable 5 1000")
+        self.host.tell("disk 9")
+        wait_until("the failure", lambda: self.get(f"{target}/lun/1", LUN, "State") == "failed")
+        doc = self.document({"wwn": WWN, "label": "web", "luns": luns[:3]})
+        self.assertEqual([a for _, a in self.lines("Apply", "ha{sv}", doc, {})], ["change", "keep", "keep", "create"])
+        self.assertEqual(self.get(f"{target}/lun/1", LUN, "State"), "failed")
+
+        self.host.tell("fail mkdir *lun_3 12")
+        with self.refused("Kernel", saying=f"target {WWN}, LUN 3: mkdir vhost/{WWN}/tpgt_1/lun/lun_3: Cannot allocate memory"):
+            self.manager("Apply", "ha{sv}", self.document({"wwn": WWN, "luns": luns}), {})
+
     def identity(self, target: str) -> tuple:
         """What a guest, and a reservation of it, knows the target and its disks by."""
         luns = [self.get_all(path, LUN) for path in self.get(target, TARGET, "Luns")]
