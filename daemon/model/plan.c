@@ -197,21 +197,22 @@ static int plan_backstore_up(const LunWant *want, const LunSeen *seen, Plan *p) 
         if (r >= 0 && !seen->enabled)
                 r = plan_open(want, mark, p);
 
-        /* With another LUN on it, it is exported, and these were set before. */
-        if (want->others && seen->enabled)
+        /* With another LUN on it, it is exported, and all of these were set before. Not so if that LUN was on an older instance, and the pass
+         * that opened this one for it has died half way, of which nobody has told us yet. The serial is the last of them. */
+        if (want->others && seen->enabled && streq_ptr(seen->serial, want->serial))
                 return r;
 
         /* One that is enabled already may have been so by a pass that died before it looked. */
         if (!want->file)
                 ADD(r, p, STEP_VERIFY, mark, "core/%s_%u/%s/info", plan_plugin(want), want->hba, want->name);
-        if (!streq_ptr(seen->serial, want->serial))
-                ADD(r, p, STEP_WRITE, want->serial, "core/%s_%u/%s/wwn/vpd_unit_serial", plan_plugin(want), want->hba, want->name);
-
         for (const char *const *a = plan_default_attributes; r >= 0 && *a; a++)
                 if (!strv_value(want->attributes, *a, strcspn(*a, "=")))
                         r = plan_attribute(want, seen, *a, p);
         for (char *const *a = want->attributes; r >= 0 && a && *a; a++)
                 r = plan_attribute(want, seen, *a, p);
+
+        if (!streq_ptr(seen->serial, want->serial))
+                ADD(r, p, STEP_WRITE, want->serial, "core/%s_%u/%s/wwn/vpd_unit_serial", plan_plugin(want), want->hba, want->name);
 
         return r;
 }

@@ -234,8 +234,8 @@ static void test_plan(void) {
         static const char *const expected[] = {
                 "mkdir core/fileio_3 -", "mkdir core/fileio_3/d-f -", "write core/fileio_3/d-f/alias vhscsid diskseq=77 dev=0:5",
                 "write core/fileio_3/d-f/udev_path /srv/a b", "open core/fileio_3/d-f 1048576 77 /srv/a b",
-                "write core/fileio_3/d-f/wwn/vpd_unit_serial abc", "write core/fileio_3/d-f/attrib/emulate_3pc 0",
-                "write core/fileio_3/d-f/attrib/emulate_model_alias 1", "mkdir vhost/naa.5001405aaaaaaaaa/tpgt_1/lun/lun_1 -",
+                "write core/fileio_3/d-f/attrib/emulate_3pc 0", "write core/fileio_3/d-f/attrib/emulate_model_alias 1",
+                "write core/fileio_3/d-f/wwn/vpd_unit_serial abc", "mkdir vhost/naa.5001405aaaaaaaaa/tpgt_1/lun/lun_1 -",
                 "symlink vhost/naa.5001405aaaaaaaaa/tpgt_1/lun/lun_1/d-f core/fileio_3/d-f",
         };
         _cleanup_(plan_done) Plan up = {}, again = {}, stale = {};
@@ -253,7 +253,7 @@ static void test_plan(void) {
         seen = (LunSeen) { .hba_dir = true, .backstore_dir = true, .enabled = true, .alias = (char *) "vhscsid diskseq=12 dev=0:5" };
         g_assert_cmpint(plan_lun(&want, &seen, &again), ==, 0);
         g_assert_cmpint(again.steps[0].op, ==, STEP_WRITE);
-        g_assert_cmpstr(again.steps[0].path, ==, "core/fileio_3/d-f/wwn/vpd_unit_serial");
+        g_assert_cmpstr(again.steps[0].path, ==, "core/fileio_3/d-f/attrib/emulate_3pc");
         g_assert_cmpint(again.steps[again.n - 1].op, ==, STEP_SYMLINK);
 
         /* One that is up stays up. */

@@ -5,6 +5,7 @@
 #include "engine-fixture.h"
 #include "engine/edit.h"
 #include "engine/hotplug.h"
+#include "model/plan.h"
 
 /* What a pass finds that no pass of this daemon left as it is: a device that was replaced while nobody looked, other people's hands in our
  * directories. */
@@ -247,6 +248,31 @@ static void test_gone_between(void) {
         fixture_done(&f);
 }
 
+/* A disk of two targets is replaced. The pass of the one makes the backstore anew and is killed; the one of the other comes before anybody has
+ * found out: the first LUN is still up, by all that is known, and so the backstore complete. A guest would read an empty serial for ever. */
+static void test_half_made_for_another(void) {
+        const LunWant want = {
+                .wwn = WWN, .number = 1, .wanted = true, .usable = true, .others = true, .hba = 3, .name = "d-x", .serial = "abc",
+                .node = "/dev/sdb", .link = "/dev/disk/by-id/wwn-0x5", .devnum = makedev(8, 16), .diskseq = 12,
+        };
+        LunSeen seen = {
+                .hba_dir = true, .backstore_dir = true, .enabled = true, .devnum = want.devnum, .diskseq = 12,
+                .alias = (char *) "vhscsid diskseq=12 dev=8:16", .serial = (char *) "",
+        };
+        _cleanup_(plan_done) Plan half = {}, whole = {};
+
+        g_assert_cmpint(plan_lun(&want, &seen, &half), ==, 0);
+        g_assert_cmpint(half.steps[0].op, ==, STEP_VERIFY);
+        g_assert_cmpstr(half.steps[half.n - 3].path, ==, "core/iblock_3/d-x/wwn/vpd_unit_serial");
+        g_assert_cmpint(half.steps[half.n - 1].op, ==, STEP_SYMLINK);
+
+        /* What is exported cannot be set any more, and need not. */
+        seen.serial = (char *) "abc";
+        g_assert_cmpint(plan_lun(&want, &seen, &whole), ==, 0);
+        g_assert_cmpuint(whole.n, ==, 2);
+        g_assert_cmpint(whole.steps[1].op, ==, STEP_SYMLINK);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -260,5 +286,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/pass/their-backstore", test_their_backstore);
 
         g_test_add_func("/pass/gone-between", test_gone_between);
+        g_test_add_func("/pass/half-made-for-another", test_half_made_for_another);
         return g_test_run();
 }

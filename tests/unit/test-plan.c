@@ -275,7 +275,8 @@ static void run(const World *start, const Wish *wish) {
 
                 for (size_t i = 0; i < k; i++)
                         step(&again, p.steps + i);
-                again.verified = false;
+                /* With the serial, all that comes before it is known to be done; who believes that another LUN is linked does not look again. */
+                again.verified = want->others && again.serial && again.verified;
                 update_gone(&again, &then.want);
                 /* Somebody was in our HBA as well: when ours has gone it is theirs, and the next pass takes another number. */
                 if (again.sibling && !again.backstore && want->wanted) {
@@ -303,10 +304,13 @@ static void check(const World *w, const Wish *wish) {
         _cleanup_(plan_done) Plan p = {};
         bool theirs = w->link == LINK_THEIRS || backstore_is_theirs(w);
 
-        /* Another LUN that is linked stands on an enabled backstore; one that is only wanted (which counts for an unwanted one) need not. */
-        if (w->other_linked && (!want->others || !w->enabled))
+        /* Another LUN that is linked stands on an enabled backstore that has all; one that is only wanted (which counts for an unwanted one) need
+         * not. One that is taken for linked may have been so on an older instance, and this one be only half made. */
+        bool half = w->enabled && !w->serial && w->alias == ALIAS_NOW && want->usable && !want->gone;
+
+        if (w->other_linked && (!want->others || !w->enabled || !w->serial))
                 return;
-        if (want->wanted && want->others && !w->other_linked)
+        if (want->wanted && want->others && !w->other_linked && !half)
                 return;
         /* The instance that was open is gone: its mark is not that of the one that is there now. */
         if (want->gone && w->enabled && w->alias == ALIAS_NOW)
@@ -418,10 +422,10 @@ static const char *const up_steps[] = {
         "write " PLACE "/udev_path /dev/disk/by-id/wwn-0x5",
         "write " PLACE "/enable 1",
         "verify " PLACE "/info " MARK_NOW,
-        "write " PLACE "/wwn/vpd_unit_serial serial-1",
         "write " PLACE "/attrib/emulate_3pc 0",
         "write " PLACE "/attrib/emulate_model_alias 1",
         "write " PLACE "/attrib/queue_depth 64",
+        "write " PLACE "/wwn/vpd_unit_serial serial-1",
         "mkdir " LUN_DIR,
         "symlink " LUN_DIR "/d-x " PLACE,
         NULL,
