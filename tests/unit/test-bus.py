@@ -1054,6 +1054,24 @@ class Problems(BusTest):
         self.assertEqual(self.restart(), {})
 
 
+    def test_healed(self) -> None:
+        """What can be read again is no problem any more, and that is told."""
+        removed = self.host.dir / "state/removed.json"
+        removed.write_text('{"version":1,"removed":[]}')
+        removed.chmod(0o666)
+        self.assertEqual(list(self.restart()), ["removed.json"])
+        removed.chmod(0o600)
+        self.bus.match(f"type='signal',sender='{NAME}',path='{PATH}'")
+        target = self.create()
+        self.add_lun(target, "wwid=36000")
+        told: dict = {}
+        for signal in self.bus.drain():
+            if signal.member == "PropertiesChanged":
+                told |= plain(signal.args[1])
+        self.assertEqual((told["State"], told["Problems"]), ("running", []))
+        self.assertEqual(self.get(PATH, MANAGER, "Problems"), [])
+
+
 class Gate(BusTest):
     """Before a guest is started."""
 
