@@ -19,11 +19,10 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 	if (cmd) {
 		q->free = cmd->next;
 	} else {
-		cmd = kmalloc(sizeof(*cmd), GFP_KERNEL);
+		/* Zeroed for sense's sake: who builds that leaves gaps (vhscsi_cmd_put). */
+		cmd = kzalloc(sizeof(*cmd), GFP_KERNEL);
 		if (!cmd)
 			return NULL;
-		cmd->sgl_kept = NULL;
-		cmd->nkept = 0;
 		cmd->older = q->all;
 		q->all = cmd;
 	}
@@ -43,6 +42,9 @@ void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 	struct vhscsi_queue *q = cmd->q;
 
 	vhscsi_data_unmap(cmd);
+	/* All of it goes to the guest, whatever part the next command's sense will fill. */
+	if (cmd->se.scsi_sense_length)
+		memset(cmd->sense, 0, sizeof(cmd->sense));
 	if (cmd->in != cmd->in_inline)
 		kvfree(cmd->in);
 	cmd->busy = false;

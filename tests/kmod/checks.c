@@ -188,15 +188,25 @@ static void check_report_luns(void) {
         check(d[8] == 0 && d[9] == 0);
 }
 
+/* An illegal request, and its sense data has nothing in it but what it says of that. */
+static void illegal(const struct command *c, uint8_t code) {
+        const uint8_t *s = c->resp.sense;
+
+        check(c->resp.response == VIRTIO_SCSI_S_OK);
+        check(c->resp.status == 2);
+        check(c->resp.sense_len >= 14 && s[0] == 0x70 && s[2] == 5 && s[12] == code);
+        for (unsigned i = 0; i < sizeof(c->resp.sense); i++)
+                if (i != 0 && i != 2 && i != 7 && i != 12)
+                        check(s[i] == 0);
+}
+
 static void check_past_end(uint32_t blocks) {
         struct command c = {.data = DATA_AT};
 
         rw(&c, false, blocks, 1);
         if (!run(&c))
                 return;
-        check(c.resp.response == VIRTIO_SCSI_S_OK);
-        check(c.resp.status == 2);
-        check(c.resp.sense_len >= 14 && c.resp.sense[2] == 5 && c.resp.sense[12] == 0x21);
+        illegal(&c, 0x21);
 }
 
 static void check_wrong_lun(void) {
@@ -204,9 +214,7 @@ static void check_wrong_lun(void) {
 
         if (!run(&c))
                 return;
-        check(c.resp.response == VIRTIO_SCSI_S_OK);
-        check(c.resp.status == 2);
-        check(c.resp.sense_len >= 14 && c.resp.sense[2] == 5 && c.resp.sense[12] == 0x25);
+        illegal(&c, 0x25);
 }
 
 static void check_wrong_target(void) {
