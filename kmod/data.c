@@ -175,7 +175,7 @@ static int cmd_room(struct vhscsi_cmd *cmd, unsigned int pieces)
 }
 
 /* Those whose data goes to the backend as it is. */
-static bool cdb_is_transfer(const u8 *cdb)
+bool vhscsi_cdb_is_transfer(const u8 *cdb)
 {
 	switch (cdb[0]) {
 	case READ_6:
@@ -204,7 +204,7 @@ static bool cdb_is_transfer(const u8 *cdb)
 static bool data_is_straight(struct data_walk w, const u8 *cdb, bool in,
 			     unsigned int *ret_pieces)
 {
-	bool transfer = cdb_is_transfer(cdb), straight = transfer || in, first = true;
+	bool transfer = vhscsi_cdb_is_transfer(cdb), straight = transfer || in, first = true;
 	unsigned int pieces = 0;
 	struct vhscsi_seg s;
 
@@ -361,8 +361,12 @@ void vhscsi_data_trim(struct vhscsi_cmd *cmd)
 	u32 left = cmd->se.data_length;
 	unsigned int i;
 
-	if (left >= cmd->req.bytes || !left || !cdb_is_transfer(cmd->cdb))
+	if (left >= cmd->req.bytes || !vhscsi_cdb_is_transfer(cmd->cdb))
 		return;
+	if (!left) {
+		cmd->se.t_data_nents = 0;
+		return;
+	}
 	for (i = 0; i < cmd->npieces; i++) {
 		struct scatterlist *sg = &cmd->sgl[i];
 

@@ -224,6 +224,7 @@ unsigned int vhscsi_queue_reap(struct vhscsi_queue *q);
 void vhscsi_queue_publish(struct vhscsi_queue *q);
 
 /* data.c */
+bool vhscsi_cdb_is_transfer(const u8 *cdb);
 int vhscsi_copy_in(void *to, const struct vhscsi_seg *segs, unsigned int n,
 		   size_t len);
 int vhscsi_copy_out(const struct vhscsi_seg *segs, unsigned int n,
