@@ -4,6 +4,8 @@
 #define VHSCSI_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <target/target_core_base.h>
+#include <target/target_core_fabric.h>
 
 #include "conftest.h"
 
@@ -22,5 +24,38 @@ static inline void vhscsi_eventfd_signal(struct eventfd_ctx *ctx)
 	eventfd_signal(ctx);
 #endif
 }
+
+/*
+ * A command is handed to the target core's own queue for its device and CPU, where
+ * it may wait for ever without anybody else's doing so; or submitted right here.
+ */
+#ifdef HAVE_DIRECT_SUBMIT
+static inline void vhscsi_submit_queued(struct se_cmd *se)
+{
+	/* As default_submit_type says, unless an admin told the device otherwise. */
+	target_submit(se);
+}
+
+static inline void vhscsi_submit_here(struct se_cmd *se)
+{
+	sense_reason_t r;
+
+	se->t_state = TRANSPORT_NEW_CMD;
+	se->transport_state |= CMD_T_ACTIVE;
+	r = transport_generic_new_cmd(se);
+	if (r)
+		transport_generic_request_failure(se, r);
+}
+#else
+static inline void vhscsi_submit_queued(struct se_cmd *se)
+{
+	target_queue_submission(se);
+}
+
+static inline void vhscsi_submit_here(struct se_cmd *se)
+{
+	target_submit(se);
+}
+#endif
 
 #endif

@@ -92,8 +92,6 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 		q->index = i;
 		init_llist_head(&q->done);
 		INIT_WORK(&q->done_work, vhscsi_done_work);
-		init_llist_head(&q->submit);
-		INIT_WORK(&q->submit_work, vhscsi_submit_work);
 		init_waitqueue_func_entry(&q->kick_wait, kick_wake);
 		init_poll_funcptr(&q->kick_table, kick_queue);
 	}

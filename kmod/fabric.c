@@ -376,7 +376,7 @@ static struct target_core_fabric_ops vhscsi_ops = {
 	.tfc_tpg_base_attrs		= vhscsi_tpg_attrs,
 	.tfc_tpg_attrib_attrs		= vhscsi_tpg_attrib_attrs,
 #ifdef HAVE_DIRECT_SUBMIT
-	.default_submit_type		= TARGET_DIRECT_SUBMIT,
+	.default_submit_type		= TARGET_QUEUE_SUBMIT,
 	.direct_submit_supp		= 1,
 #endif
 #ifdef HAVE_DIRECT_COMPL

@@ -4,6 +4,7 @@
 #include <linux/uaccess.h>
 #include <scsi/scsi_common.h>
 #include <scsi/scsi_proto.h>
+#include <target/target_core_backend.h>
 #include <target/target_core_fabric.h>
 
 #include "vhscsi.h"
@@ -261,13 +262,30 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 	return cmd;
 }
 
-/* The newest is the first of the list. From its submission on a command is not ours. */
-static void submit(struct llist_node *list)
+/*
+ * Whether to submit it keeps nobody waiting: reads and writes of memory never do,
+ * and those of a block device not while it has nothing else to do, for then it has
+ * room for one more. A file's may wait for its file system, and other commands for
+ * about anything.
+ */
+static bool submits_at_once(const struct vhscsi_cmd *cmd)
 {
-	struct vhscsi_cmd *cmd, *next;
+	const struct se_device *dev = cmd->se.se_dev;
+	const char *backend = dev->transport->name;
+	unsigned int i;
 
-	llist_for_each_entry_safe(cmd, next, llist_reverse_order(list), node)
-		target_submit(&cmd->se);
+	/* One of two steps (COMPARE AND WRITE) is none of vhscsi_cdb_is_transfer. */
+	if (!vhscsi_cdb_is_transfer(cmd->cdb) ||
+	    cmd->se.se_cmd_flags & SCF_ALUA_NON_OPTIMIZED)
+		return false;
+	if (!strcmp(backend, "rd_mcp"))
+		return true;
+	if (strcmp(backend, "iblock"))
+		return false;
+	for (i = 0; i < dev->queue_cnt; i++)
+		if (!list_empty(&dev->queues[i].state_list))
+			return false;
+	return true;
 }
 
 /*
@@ -283,23 +301,28 @@ static void submit_one(struct se_cmd *se)
 {
 	bool once = !se->transport_complete_callback;
 
-	target_submit(se);
+	vhscsi_submit_here(se);
 	/* The command's memory is the queue's, whose mutex we hold, even if it is done. */
 	if (!VHSCSI_DIRECT && once && work_pending(&se->work) && cancel_work(&se->work))
 		se->work.func(&se->work);
 }
 
 /*
- * The target core completes in the kernel's workqueues, one item a command. If a
- * thread submitted a batch, each command's completion would be let in between,
- * with a switch there and one back. Submitted from a workqueue as well, they all
- * wait in line behind it.
+ * The newest is the first of the list. The target core submits them in a workqueue,
+ * one item for each device and CPU, so a disk that does not take them keeps no other
+ * waiting. Nor does the core complete one before the last of them is submitted: that
+ * is done in the same CPU's workqueues, one item a command, which wait in line.
  */
-void vhscsi_submit_work(struct work_struct *work)
+static void submit_batch(struct llist_node *list)
 {
-	struct vhscsi_queue *q = container_of(work, struct vhscsi_queue, submit_work);
+	struct vhscsi_cmd *cmd, *next;
 
-	submit(llist_del_all(&q->submit));
+	llist_for_each_entry_safe(cmd, next, llist_reverse_order(list), node) {
+		if (VHSCSI_DIRECT && submits_at_once(cmd))
+			vhscsi_submit_here(&cmd->se);
+		else
+			vhscsi_submit_queued(&cmd->se);
+	}
 }
 
 /*
@@ -327,13 +350,10 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 	}
 
 	/* One alone has none that it could wait for. */
-	if (newest && newest == oldest) {
+	if (newest && newest == oldest &&
+	    submits_at_once(llist_entry(newest, struct vhscsi_cmd, node)))
 		submit_one(&llist_entry(newest, struct vhscsi_cmd, node)->se);
-	} else if (VHSCSI_DIRECT) {
-		submit(newest);
-	} else if (newest) {
-		llist_add_batch(newest, oldest, &q->submit);
-		queue_work(vhscsi_wq, &q->submit_work);
-	}
+	else
+		submit_batch(newest);
 	return n;
 }

@@ -65,7 +65,7 @@ static int __init vhscsi_init(void)
 	int r;
 
 	vhscsi_misc.name = node;
-	/* Of the CPU that it is used on, as the target core's are: see vhscsi_submit_work. */
+	/* Of the CPU that it is used on, as the target core's are: see submit_batch. */
 	vhscsi_wq = alloc_workqueue("vhscsi", WQ_MEM_RECLAIM, 0);
 	if (!vhscsi_wq)
 		return -ENOMEM;

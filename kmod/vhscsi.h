@@ -15,9 +15,8 @@
  * A command belongs to the worker until it is submitted, then to the target
  * core, which gives it back by release_cmd: also when it was aborted, and in any
  * context. That puts it on queue->done. One alone the worker answers, many the
- * workqueue in which they completed (vhscsi_done_work); batches are submitted from
- * there as well (vhscsi_submit_work). What was completed while the worker submits
- * it, the worker answers as soon as it has.
+ * workqueue in which they completed (vhscsi_done_work). What was completed while the
+ * worker submits it, the worker answers as soon as it has.
  */
 #ifndef VHSCSI_H
 #define VHSCSI_H
@@ -61,7 +60,7 @@ struct vhscsi_queue;
 
 struct vhscsi_cmd {
 	struct se_cmd se;
-	struct llist_node node;		/* queue->submit, later queue->done */
+	struct llist_node node;		/* of a batch, later queue->done */
 	struct vhscsi_cmd *next;	/* queue->free */
 	struct vhscsi_queue *q;
 	u16 head;
@@ -129,8 +128,6 @@ struct vhscsi_queue {
 	struct eventfd_ctx *call, *err;
 	struct llist_head done;
 	struct work_struct done_work;	/* wakes the worker */
-	struct llist_head submit;
-	struct work_struct submit_work;
 	struct vhscsi_queue_stats stats;
 
 	/* dev->mutex */
@@ -217,7 +214,6 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 				  const struct vhscsi_chain *c);
 void vhscsi_cmd_put(struct vhscsi_cmd *cmd);
 void vhscsi_cmds_free(struct vhscsi_queue *q);
-void vhscsi_submit_work(struct work_struct *work);
 unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
 void vhscsi_io_answer(struct vhscsi_cmd *cmd);
 unsigned int vhscsi_queue_reap(struct vhscsi_queue *q);
