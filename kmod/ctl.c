@@ -74,29 +74,64 @@ static int tmf_part(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 		return -ENOMEM;
 	part->tmf = true;
 	part->whole = whole;
-	part->response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
+	/* One that a reset of the unit ends says nothing. Its command is waited for, too. */
+	part->response = VIRTIO_SCSI_S_FUNCTION_SUCCEEDED;
 
-	whole->parts++;
+	atomic_inc(&whole->waits);
 	r = target_submit_tmr(&part->se, q->dev->tpg[whole->req.target]->session,
 			      part->sense, lun, NULL, function, GFP_KERNEL, tag,
 			      TARGET_SCF_ACK_KREF);
 	if (r) {
-		whole->parts--;
+		atomic_dec(&whole->waits);
 		vhscsi_cmd_put(part);
 		return -ENOMEM;
 	}
 	return 0;
 }
 
+/* What a function does with the commands that it is about. */
+enum tmf_deed {
+	TMF_COUNT,
+	TMF_AWAIT,			/* that they are answered */
+	TMF_ABORT,			/* and await that */
+};
+
 /*
- * Goes through the commands in flight; aborts those in the scope, if told to.
- * Returns how many there are, -ENOMEM when not all of them can be aborted.
+ * Has the function wait for a command's answer; the caller holds the command's
+ * queue's mutex. What the target core says of an abort is not enough: it does not
+ * find a command that is not submitted yet, or was completed and not given back.
+ *
+ * A command counts itself off at one function. At another that is about it as
+ * well, one that comes later, it need not: that is not answered before the first.
  *
  * The target core rejects the functions for a task set, so it gets one for each
- * task. It finds them by tag: by ours, for a guest's need not be unique.
+ * task, once. It finds them by tag: by ours, for a guest's need not be unique.
+ */
+static int tmf_claim(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
+		     struct vhscsi_cmd *cmd, enum tmf_deed deed)
+{
+	int r;
+
+	if (cmd->whole) {
+		whole->ordered = true;
+	} else {
+		cmd->whole = whole;
+		atomic_inc(&whole->waits);
+	}
+	if (deed != TMF_ABORT || cmd->aborted)
+		return 0;
+
+	r = tmf_part(whole, c, cmd->req.lun, TMR_ABORT_TASK, cmd->se.tag);
+	cmd->aborted = !r;
+	return r;
+}
+
+/*
+ * Goes through the commands in flight. Returns how many there are in the scope,
+ * -ENOMEM when not all of them can be aborted.
  */
 static int tmf_walk(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
-		    const struct tmf_scope *s, bool abort)
+		    const struct tmf_scope *s, enum tmf_deed deed)
 {
 	struct vhscsi_dev *d = whole->q->dev;
 	struct vhscsi_cmd *cmd;
@@ -113,10 +148,9 @@ static int tmf_walk(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 			if (!cmd->busy || !tmf_is_about(s, cmd))
 				continue;
 			n++;
-			if (!abort)
+			if (deed == TMF_COUNT)
 				continue;
-			cmd->aborted = true;
-			r = tmf_part(whole, c, cmd->req.lun, TMR_ABORT_TASK, cmd->se.tag);
+			r = tmf_claim(whole, c, cmd, deed);
 			if (r)
 				break;
 		}
@@ -149,7 +183,7 @@ static u8 tmf_start(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 
 	switch (whole->function) {
 	case VIRTIO_SCSI_T_TMF_ABORT_TASK:
-		r = tmf_walk(whole, c, &scope, true);
+		r = tmf_walk(whole, c, &scope, TMF_ABORT);
 		break;
 	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
 		scope.any_lun = true;
@@ -157,16 +191,18 @@ static u8 tmf_start(struct vhscsi_cmd *whole, const struct vhscsi_chain *c,
 	case VIRTIO_SCSI_T_TMF_ABORT_TASK_SET:
 	case VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET:
 		scope.any_tag = true;
-		r = tmf_walk(whole, c, &scope, true);
+		r = tmf_walk(whole, c, &scope, TMF_ABORT);
 		break;
 	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
+		scope.any_tag = true;
+		tmf_walk(whole, c, &scope, TMF_AWAIT);
 		r = tmf_part(whole, c, scope.lun, TMR_LUN_RESET, 0);
 		break;
 	case VIRTIO_SCSI_T_TMF_QUERY_TASK_SET:
 		scope.any_tag = true;
 		fallthrough;
 	case VIRTIO_SCSI_T_TMF_QUERY_TASK:
-		r = tmf_walk(whole, c, &scope, false);
+		r = tmf_walk(whole, c, &scope, TMF_COUNT);
 		/* FUNCTION COMPLETE, the standard's 0, says that there is none. */
 		return r ? VIRTIO_SCSI_S_FUNCTION_SUCCEEDED : VIRTIO_SCSI_S_OK;
 	default:
@@ -200,32 +236,66 @@ static void tmf_answer_commands(struct vhscsi_dev *d)
 	}
 }
 
-static void tmf_put(struct vhscsi_cmd *whole)
+static void tmf_answer(struct vhscsi_cmd *whole)
 {
 	struct vhscsi_queue *q = whole->q;
+	struct vhscsi_dev *d = q->dev;
 
-	if (--whole->parts)
-		return;
-
-	tmf_answer_commands(q->dev);
+	tmf_answer_commands(d);
 	if (whole->response == VIRTIO_SCSI_S_FUNCTION_SUCCEEDED &&
 	    (whole->function == VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET ||
 	     whole->function == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET))
-		vhscsi_uevent("reset", q->dev, whole->req.target);
+		vhscsi_uevent("reset", d, whole->req.target);
 	if (!q->ring.fault)
 		ctl_reply(q, whole->head, whole->in, whole->nin, &whole->response, 1);
+	list_del(&whole->link);
 	vhscsi_cmd_put(whole);
 }
 
-/* The target core gave a part back. */
-void vhscsi_tmf_done(struct vhscsi_cmd *part)
+/* Nothing that the function waited for is left. */
+static void tmf_ready(struct vhscsi_cmd *whole)
 {
-	struct vhscsi_cmd *whole = part->whole;
+	struct vhscsi_dev *d = whole->q->dev;
+	struct vhscsi_cmd *f, *next;
+	bool older = false;
 
-	if (part->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
-		whole->response = part->response;
-	vhscsi_cmd_put(part);
-	tmf_put(whole);
+	whole->ready = true;
+	list_for_each_entry_safe(f, next, &d->functions, link) {
+		if (f->ready && !(f->ordered && older))
+			tmf_answer(f);
+		else
+			older = true;
+	}
+}
+
+/*
+ * The target core gave a part back, or the last command that a function waited for
+ * was answered.
+ */
+void vhscsi_tmf_done(struct vhscsi_cmd *cmd)
+{
+	struct vhscsi_cmd *whole = cmd->whole;
+
+	if (!whole) {
+		tmf_ready(cmd);
+		return;
+	}
+	if (cmd->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
+		whole->response = cmd->response;
+	vhscsi_cmd_put(cmd);
+	if (atomic_dec_and_test(&whole->waits))
+		tmf_ready(whole);
+}
+
+/* A command that the function waits for was answered; the caller holds its queue's mutex. */
+void vhscsi_tmf_put(struct vhscsi_cmd *whole)
+{
+	struct vhscsi_queue *q = whole->q;
+
+	if (!atomic_dec_and_test(&whole->waits))
+		return;
+	llist_add(&whole->node, &q->done);
+	vhscsi_queue_wake(q);
 }
 
 static void tmf_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c,
@@ -256,10 +326,13 @@ static void tmf_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c,
 	whole->in[0] = c->segs[c->nout];
 	whole->nin = 1;
 
-	/* Parts come back through this queue's list, so not before we are done. */
-	whole->parts = 1;
+	whole->tmf = true;
+	list_add_tail(&whole->link, &q->dev->functions);
+	/* One for us: it is not ready before we are done. */
+	atomic_set(&whole->waits, 1);
 	whole->response = tmf_start(whole, c, h);
-	tmf_put(whole);
+	if (atomic_dec_and_test(&whole->waits))
+		tmf_ready(whole);
 }
 
 /* -- the queue */

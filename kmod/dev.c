@@ -84,6 +84,7 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 	init_waitqueue_head(&d->idle);
 	spin_lock_init(&d->event_lock);
 	INIT_LIST_HEAD(&d->events);
+	INIT_LIST_HEAD(&d->functions);
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
 		struct vhscsi_queue *q = &d->queue[i];
 

@@ -157,6 +157,8 @@ unsigned int vhscsi_queue_reap(struct vhscsi_queue *q)
 		/* A ring that broke takes no answers; the pages go back all the same. */
 		if (!q->ring.fault)
 			vhscsi_io_answer(cmd);
+		if (cmd->whole)
+			vhscsi_tmf_put(cmd->whole);
 		vhscsi_cmd_put(cmd);
 	}
 	return n;

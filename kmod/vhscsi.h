@@ -17,6 +17,10 @@
  * context. That puts it on queue->done. One alone the worker answers, many the
  * workqueue in which they completed (vhscsi_done_work). What was completed while the
  * worker submits it, the worker answers as soon as it has.
+ *
+ * A task management function is answered when no command waits for an answer that
+ * it is about. It counts them, and they count themselves off when they are answered,
+ * under their own queue's mutex; the last puts it on queue 0's done.
  */
 #ifndef VHSCSI_H
 #define VHSCSI_H
@@ -67,12 +71,17 @@ struct vhscsi_cmd {
 	bool answered;			/* the target core gave a status */
 	bool aborted;			/* a task management function is at it */
 
-	/* A task management function: of as many of the target core's as there are commands. */
+	/* Of a task management function: the function that waits for this one, or part. */
+	struct vhscsi_cmd *whole;
 	bool tmf;
+
+	/* A function itself, which may be several of the target core's: queue 0's mutex. */
+	bool ready;			/* to be answered */
+	bool ordered;			/* but not before those that came before it */
 	u8 response;
 	u32 function;
-	unsigned int parts;
-	struct vhscsi_cmd *whole;	/* that this is a part of */
+	atomic_t waits;			/* parts, and commands; by nobody's mutex */
+	struct list_head link;		/* dev->functions */
 
 	struct vhscsi_request req;
 
@@ -159,6 +168,8 @@ struct vhscsi_dev {
 	struct vhscsi_worker **workers;
 	wait_queue_head_t idle;
 
+	struct list_head functions;	/* unanswered, oldest first; queue 0's mutex */
+
 	spinlock_t event_lock;		/* what follows of events */
 	struct list_head events;
 	unsigned int nevents;
@@ -232,7 +243,8 @@ int vhscsi_data_unbounce(struct vhscsi_cmd *cmd, u32 bytes);
 
 /* ctl.c */
 unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c);
-void vhscsi_tmf_done(struct vhscsi_cmd *part);
+void vhscsi_tmf_done(struct vhscsi_cmd *cmd);
+void vhscsi_tmf_put(struct vhscsi_cmd *whole);
 
 /* evt.c */
 void vhscsi_evt_add(struct vhscsi_tpg *tpg, u64 lun, u32 reason);
