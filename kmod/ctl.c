@@ -368,12 +368,51 @@ static void ctl_accept(struct vhscsi_queue *q, const struct vhscsi_chain *c)
 	tmf_reply(q, c, VIRTIO_SCSI_S_FAILURE);
 }
 
+/*
+ * What a function is about may be in its ring still. The driver put it there before
+ * the function, but this queue may be served before that one.
+ */
+static void ctl_take_requests(struct vhscsi_dev *d, struct vhscsi_chain *c)
+{
+	unsigned int i;
+
+	for (i = VHSCSI_IO_QUEUE; i < VHSCSI_MAX_QUEUES; i++) {
+		struct vhscsi_queue *other = &d->queue[i];
+		unsigned int n, left;
+
+		if (!READ_ONCE(other->live))
+			continue;
+		mutex_lock_nested(&other->mutex, SINGLE_DEPTH_NESTING);
+		/* A driver that adds more and more of them is not waited for. */
+		left = other->live && !other->ring.fault ? other->ring.num : 0;
+		while (left) {
+			n = vhscsi_io_fetch(other, c);
+			left -= min(n, left);
+			if (n < VHSCSI_BATCH)
+				break;
+		}
+		vhscsi_queue_reap(other);
+		vhscsi_queue_publish(other);
+		mutex_unlock(&other->mutex);
+		/* That asks the driver for the next kick. */
+		vhscsi_queue_wake(other);
+	}
+}
+
 unsigned int vhscsi_ctl_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 {
 	unsigned int n = 0;
+	u16 until = q->ring.last_avail;
 
 	vhscsi_ring_quiet(&q->ring);
-	while (n < VHSCSI_BATCH && !q->ring.fault) {
+	while (n < VHSCSI_BATCH) {
+		/* Those that are here now, and then, for they are older, all requests. */
+		if (q->ring.last_avail == until) {
+			if (!vhscsi_ring_ready(&q->ring))
+				break;
+			until = q->ring.avail_seen;
+			ctl_take_requests(q->dev, c);
+		}
 		if (vhscsi_ring_next(&q->ring, q->mem, c) <= 0)
 			break;
 		n++;
