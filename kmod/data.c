@@ -108,12 +108,19 @@ static void pages_release(struct scatterlist *sg, unsigned int n, bool written)
 	}
 }
 
+static unsigned int pages_of(u32 bytes)
+{
+	return DIV_ROUND_UP(bytes, PAGE_SIZE);
+}
+
 void vhscsi_data_unmap(struct vhscsi_cmd *cmd)
 {
 	if (!cmd->bounced && cmd->req.dir == VHSCSI_DIR_IN)
 		pages_release(cmd->sgl, cmd->npieces, true);
 	else
 		pages_release(cmd->sgl, cmd->npieces, false);
+	if (cmd->bounced)
+		atomic_long_sub(pages_of(cmd->req.bytes), &cmd->q->dev->bounced);
 	cmd->npieces = 0;
 	cmd->bounced = false;
 
@@ -265,10 +272,16 @@ static int cmd_take_pages(struct vhscsi_cmd *cmd, struct data_walk w)
 static int cmd_bounce(struct vhscsi_cmd *cmd, struct data_walk w)
 {
 	bool out = cmd->req.dir == VHSCSI_DIR_OUT;
+	atomic_long_t *bounced = &cmd->q->dev->bounced;
 	unsigned int offset = 0;
 	struct vhscsi_seg s;
 	u32 left;
 
+	/* Or a guest could have all of the host's memory. */
+	if (atomic_long_add_return(pages_of(w.left), bounced) > VHSCSI_MAX_BOUNCED) {
+		atomic_long_sub(pages_of(w.left), bounced);
+		return -ENOMEM;
+	}
 	cmd->bounced = true;
 	for (left = w.left; left; ) {
 		u32 part = min_t(u32, left, PAGE_SIZE);
@@ -337,7 +350,7 @@ int vhscsi_data_map(struct vhscsi_cmd *cmd, const struct vhscsi_chain *c)
 	if (w.left) {
 		straight = data_is_straight(w, cmd->cdb, in, &pieces);
 		if (!straight)
-			pieces = DIV_ROUND_UP(w.left, PAGE_SIZE);
+			pieces = pages_of(w.left);
 	}
 
 	r = cmd_keep_in(cmd, c, in && !straight);

@@ -57,6 +57,8 @@
 #define VHSCSI_KEPT_PIECES	256	/* 1 MiB; more is taken anew each time */
 #define VHSCSI_INLINE_RESP	2
 #define VHSCSI_BATCH		128
+/* What one guest may have of the host's memory for buffers that need a copy: 64 MiB. */
+#define VHSCSI_MAX_BOUNCED	((64UL << 20) / PAGE_SIZE)
 
 struct vhscsi_dev;
 struct vhscsi_tpg;
@@ -169,6 +171,7 @@ struct vhscsi_dev {
 	wait_queue_head_t idle;
 
 	struct list_head functions;	/* unanswered, oldest first; queue 0's mutex */
+	atomic_long_t bounced;		/* pages that commands have instead of the guest's */
 
 	spinlock_t event_lock;		/* what follows of events */
 	struct list_head events;
