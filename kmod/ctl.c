@@ -244,7 +244,8 @@ static void tmf_answer(struct vhscsi_cmd *whole)
 	tmf_answer_commands(d);
 	if (whole->response == VIRTIO_SCSI_S_FUNCTION_SUCCEEDED &&
 	    (whole->function == VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET ||
-	     whole->function == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET))
+	     whole->function == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET) &&
+	    __ratelimit(&d->resets))
 		vhscsi_uevent("reset", d, whole->req.target);
 	if (!q->ring.fault)
 		ctl_reply(q, whole->head, whole->in, whole->nin, &whole->response, 1);

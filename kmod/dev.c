@@ -71,6 +71,14 @@ static int kick_set(struct vhscsi_queue *q, int fd)
 
 /* -- the life of an open node */
 
+/* What a guest can make us say as often as it likes, to the log or to the daemon. */
+static void limit_init(struct ratelimit_state *limit)
+{
+	ratelimit_state_init(limit, 5 * HZ, 10);
+	/* What was not said is not worth a word either. */
+	ratelimit_set_flags(limit, RATELIMIT_MSG_ON_RELEASE);
+}
+
 static int vhscsi_open(struct inode *inode, struct file *f)
 {
 	struct vhscsi_dev *d;
@@ -85,6 +93,8 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 	spin_lock_init(&d->event_lock);
 	INIT_LIST_HEAD(&d->events);
 	INIT_LIST_HEAD(&d->functions);
+	limit_init(&d->resets);
+	limit_init(&d->breaks);
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
 		struct vhscsi_queue *q = &d->queue[i];
 

@@ -31,6 +31,7 @@
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/vhost.h>
 #include <linux/wait.h>
@@ -172,6 +173,7 @@ struct vhscsi_dev {
 
 	struct list_head functions;	/* unanswered, oldest first; queue 0's mutex */
 	atomic_long_t bounced;		/* pages that commands have instead of the guest's */
+	struct ratelimit_state resets, breaks;
 
 	spinlock_t event_lock;		/* what follows of events */
 	struct list_head events;

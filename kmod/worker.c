@@ -30,11 +30,12 @@ static void queue_broken(struct vhscsi_queue *q)
 	unsigned int i;
 
 	q->reported = true;
-	pr_warn_ratelimited("%s: queue %u of %s (pid %d) is broken: %s\n", d->wwpn,
-			    q->index, d->comm, d->pid,
-			    vhscsi_fault_name(q->ring.fault));
 	if (q->err)
 		vhscsi_eventfd_signal(q->err);
+	if (!__ratelimit(&d->breaks))
+		return;
+	pr_warn("%s: queue %u of %s (pid %d) is broken: %s\n", d->wwpn, q->index,
+		d->comm, d->pid, vhscsi_fault_name(q->ring.fault));
 	/* Which queue, and why, is in status. */
 	for (i = 0; i < VHSCSI_MAX_TARGETS; i++)
 		if (d->tpg[i])
