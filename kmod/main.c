@@ -17,6 +17,11 @@ static char *node = "vhost-scsi";
 module_param(node, charp, 0444);
 MODULE_PARM_DESC(node, "name of the node in /dev (default: vhost-scsi); goes with fabric");
 
+static bool __init names_go_together(void)
+{
+	return !strcmp(fabric, "vhost") == !strcmp(node, "vhost-scsi");
+}
+
 unsigned int vhscsi_poll_us;
 module_param_named(poll_us, vhscsi_poll_us, uint, 0644);
 MODULE_PARM_DESC(poll_us, "longest time, in microseconds, to look for the next request before sleeping (default: 0, never)");
@@ -64,6 +69,11 @@ static int __init vhscsi_init(void)
 {
 	int r;
 
+	/* The node's name is what keeps a second fabric of one name out: see below. */
+	if (!names_go_together()) {
+		pr_err("fabric= and node= go together: give both, or neither\n");
+		return -EINVAL;
+	}
 	vhscsi_misc.name = node;
 	/* Of the CPU that it is used on, as the target core's are: see submit_batch. */
 	vhscsi_wq = alloc_workqueue("vhscsi", WQ_MEM_RECLAIM, 0);
