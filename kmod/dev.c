@@ -240,6 +240,8 @@ static int tpgs_join(struct vhscsi_dev *d, const char *wwpn)
 
 	if (r == -EEXIST || !n) {
 		tpgs_leave(d);
+		/* A LUN may have come or gone meanwhile. */
+		vhscsi_evt_drop(d);
 		return r;
 	}
 	return 0;
