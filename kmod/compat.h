@@ -4,6 +4,7 @@
 #define VHSCSI_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <linux/vhost.h>
 #include <target/target_core_base.h>
 #include <target/target_core_fabric.h>
 
@@ -24,6 +25,23 @@ static inline void vhscsi_eventfd_signal(struct eventfd_ctx *ctx)
 	eventfd_signal(ctx);
 #endif
 }
+
+/* Since 6.5. The ioctls work whatever the kernel's headers have. */
+#ifndef VHOST_NEW_WORKER
+struct vhost_worker_state {
+	unsigned int worker_id;
+};
+
+struct vhost_vring_worker {
+	unsigned int index;
+	unsigned int worker_id;
+};
+
+#define VHOST_NEW_WORKER		_IOR(VHOST_VIRTIO, 0x8, struct vhost_worker_state)
+#define VHOST_FREE_WORKER		_IOW(VHOST_VIRTIO, 0x9, struct vhost_worker_state)
+#define VHOST_ATTACH_VRING_WORKER	_IOW(VHOST_VIRTIO, 0x15, struct vhost_vring_worker)
+#define VHOST_GET_VRING_WORKER		_IOWR(VHOST_VIRTIO, 0x16, struct vhost_vring_worker)
+#endif
 
 /*
  * A command is handed to the target core's own queue for its device and CPU, where

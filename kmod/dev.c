@@ -286,7 +286,7 @@ static int dev_attach(struct vhscsi_dev *d, const struct vhost_scsi_target *t)
 			continue;
 		if (!ring->num || !ring_access_ok(ring))
 			return -EFAULT;
-		n++;
+		n += !d->queue[i].pinned;
 	}
 
 	r = vhscsi_workers_start(d, n);
@@ -335,6 +335,38 @@ static int dev_endpoint(struct vhscsi_dev *d, unsigned int cmd, void __user *arg
 }
 
 /* -- the other ioctls */
+
+static int dev_worker(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
+{
+	struct vhost_worker_state s;
+	int r;
+
+	if (cmd == VHOST_NEW_WORKER) {
+		r = vhscsi_worker_add(d, &s.worker_id);
+		if (r)
+			return r;
+		if (!copy_to_user(arg, &s, sizeof(s)))
+			return 0;
+		vhscsi_worker_remove(d, s.worker_id);
+		return -EFAULT;
+	}
+	if (copy_from_user(&s, arg, sizeof(s)))
+		return -EFAULT;
+	return vhscsi_worker_remove(d, s.worker_id);
+}
+
+static int queue_worker(struct vhscsi_queue *q, unsigned int cmd,
+			struct vhost_vring_worker __user *arg)
+{
+	struct vhost_vring_worker w;
+
+	if (copy_from_user(&w, arg, sizeof(w)))
+		return -EFAULT;
+	if (cmd == VHOST_ATTACH_VRING_WORKER)
+		return vhscsi_worker_attach(q, w.worker_id);
+	/* Ours are dealt out by SET_ENDPOINT. */
+	return q->worker ? put_user(q->worker->id, &arg->worker_id) : -EINVAL;
+}
 
 static int dev_set_owner(struct vhscsi_dev *d)
 {
@@ -495,6 +527,9 @@ static long dev_vring(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
 		if (copy_from_user(&a, arg, sizeof(a)))
 			return -EFAULT;
 		return queue_set_addr(q, &a);
+	case VHOST_ATTACH_VRING_WORKER:
+	case VHOST_GET_VRING_WORKER:
+		return queue_worker(q, cmd, arg);
 	case VHOST_SET_VRING_KICK:
 	case VHOST_SET_VRING_CALL:
 	case VHOST_SET_VRING_ERR:
@@ -561,6 +596,11 @@ static long dev_ioctl(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
 	case VHOST_SCSI_SET_ENDPOINT:
 	case VHOST_SCSI_CLEAR_ENDPOINT:
 		return dev_endpoint(d, cmd, arg);
+	case VHOST_NEW_WORKER:
+	case VHOST_FREE_WORKER:
+		return dev_worker(d, cmd, arg);
+	case VHOST_ATTACH_VRING_WORKER:
+	case VHOST_GET_VRING_WORKER:
 	case VHOST_SET_VRING_NUM:
 	case VHOST_SET_VRING_BASE:
 	case VHOST_GET_VRING_BASE:

@@ -58,6 +58,8 @@
 #define VHSCSI_KEPT_PIECES	256	/* 1 MiB; more is taken anew each time */
 #define VHSCSI_INLINE_RESP	2
 #define VHSCSI_BATCH		128
+/* As many of ours as there can be queues, and of the owner's. */
+#define VHSCSI_MAX_WORKERS	(2 * VHSCSI_MAX_QUEUES)
 /* What one guest may have of the host's memory for buffers that need a copy: 64 MiB. */
 #define VHSCSI_MAX_BOUNCED	((64UL << 20) / PAGE_SIZE)
 
@@ -115,6 +117,8 @@ struct vhscsi_queue_stats {
 
 struct vhscsi_worker {
 	struct vhscsi_dev *dev;
+	unsigned int id;		/* where it is in dev->workers */
+	bool pool;			/* ours, not one that the owner asked for */
 	struct task_struct *task;
 	DECLARE_BITMAP(todo, VHSCSI_MAX_QUEUES);
 	/* Polling: queues that do not kick, for how long, and that it is over. */
@@ -128,7 +132,8 @@ struct vhscsi_worker {
 struct vhscsi_queue {
 	struct mutex mutex;		/* see above, as all of these */
 	struct vhscsi_dev *dev;
-	struct vhscsi_worker *worker;
+	struct vhscsi_worker *worker;	/* RCU: it may be another's the next moment */
+	bool pinned;			/* by the owner; dev->mutex */
 	unsigned int index;
 	bool live;			/* requests may be taken */
 	bool reported;			/* that the ring is broken */
@@ -167,8 +172,8 @@ struct vhscsi_dev {
 	/* Set before any queue is live, cleared when all are drained. */
 	struct vhscsi_tpg *tpg[VHSCSI_MAX_TARGETS];
 
+	struct vhscsi_worker *workers[VHSCSI_MAX_WORKERS];
 	unsigned int nworkers;
-	struct vhscsi_worker **workers;
 	wait_queue_head_t idle;
 
 	struct list_head functions;	/* unanswered, oldest first; queue 0's mutex */
@@ -221,6 +226,9 @@ extern const struct file_operations vhscsi_fops;
 /* worker.c */
 int vhscsi_workers_start(struct vhscsi_dev *d, unsigned int wanted);
 void vhscsi_workers_stop(struct vhscsi_dev *d);
+int vhscsi_worker_add(struct vhscsi_dev *d, unsigned int *ret_id);
+int vhscsi_worker_remove(struct vhscsi_dev *d, unsigned int id);
+int vhscsi_worker_attach(struct vhscsi_queue *q, unsigned int id);
 void vhscsi_queue_wake(struct vhscsi_queue *q);
 void vhscsi_queue_done(struct vhscsi_queue *q);
 void vhscsi_done_work(struct work_struct *work);

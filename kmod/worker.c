@@ -18,10 +18,13 @@
  */
 void vhscsi_queue_wake(struct vhscsi_queue *q)
 {
-	struct vhscsi_worker *w = READ_ONCE(q->worker);
+	struct vhscsi_worker *w;
 
+	rcu_read_lock();
+	w = READ_ONCE(q->worker);
 	if (w && !test_and_set_bit(q->index, w->todo))
 		wake_up_process(w->task);
+	rcu_read_unlock();
 }
 
 static void queue_broken(struct vhscsi_queue *q)
@@ -230,18 +233,29 @@ static int worker_run(void *data)
 	return 0;
 }
 
-static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, unsigned int i)
+/* Into the first place that is free; of the owner's, there are no more than half. */
+static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, bool pool)
 {
+	unsigned int id = 0, n = 0, i;
 	struct vhscsi_worker *w;
 	struct task_struct *t;
 	int r;
+
+	for (i = 0; i < VHSCSI_MAX_WORKERS; i++)
+		n += d->workers[i] && d->workers[i]->pool == pool;
+	if (n >= VHSCSI_MAX_WORKERS / 2)
+		return ERR_PTR(-ENOSPC);
+	while (d->workers[id])
+		id++;
 
 	w = kvzalloc(sizeof(*w), GFP_KERNEL);
 	if (!w)
 		return ERR_PTR(-ENOMEM);
 	w->dev = d;
+	w->id = id;
+	w->pool = pool;
 
-	t = kthread_create(worker_run, w, "vhscsi-%d-%u", d->pid, i);
+	t = kthread_create(worker_run, w, "vhscsi-%d-%u", d->pid, id);
 	if (IS_ERR(t)) {
 		kvfree(w);
 		return ERR_CAST(t);
@@ -255,34 +269,46 @@ static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, unsigned int i)
 		kvfree(w);
 		return ERR_PTR(r);
 	}
+	d->workers[id] = w;
+	d->nworkers++;
 	wake_up_process(t);
 	return w;
 }
 
+/* Nobody can find it any more. */
+static void worker_stop(struct vhscsi_worker *w)
+{
+	w->dev->workers[w->id] = NULL;
+	w->dev->nworkers--;
+	kthread_stop(w->task);
+	kvfree(w);
+}
+
 /*
  * As many as there are queues to serve, but never more than CPUs: those would
- * only take turns. The queues are dealt out to them.
+ * only take turns. The queues are dealt out to them, but for those that the owner
+ * has given to others.
  */
 int vhscsi_workers_start(struct vhscsi_dev *d, unsigned int wanted)
 {
-	unsigned int i, n = clamp(wanted, 1U, num_online_cpus());
+	struct vhscsi_worker *pool[VHSCSI_MAX_QUEUES];
+	unsigned int i, have = 0;
 
-	if (!d->workers) {
-		d->workers = kcalloc(VHSCSI_MAX_QUEUES, sizeof(*d->workers), GFP_KERNEL);
-		if (!d->workers)
-			return -ENOMEM;
-	}
-
-	while (d->nworkers < n) {
-		struct vhscsi_worker *w = worker_new(d, d->nworkers);
+	wanted = clamp(wanted, 1U, min_t(unsigned int, num_online_cpus(), VHSCSI_MAX_QUEUES));
+	for (i = 0; i < VHSCSI_MAX_WORKERS && have < wanted; i++)
+		if (d->workers[i] && d->workers[i]->pool)
+			pool[have++] = d->workers[i];
+	while (have < wanted) {
+		struct vhscsi_worker *w = worker_new(d, true);
 
 		if (IS_ERR(w))
 			return PTR_ERR(w);
-		d->workers[d->nworkers++] = w;
+		pool[have++] = w;
 	}
 
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
-		WRITE_ONCE(d->queue[i].worker, d->workers[i % n]);
+		if (!d->queue[i].pinned)
+			WRITE_ONCE(d->queue[i].worker, pool[i % have]);
 	return 0;
 }
 
@@ -299,9 +325,57 @@ void vhscsi_workers_stop(struct vhscsi_dev *d)
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
 		cancel_work_sync(&d->queue[i].done_work);
 
-	for (i = 0; i < d->nworkers; i++) {
-		kthread_stop(d->workers[i]->task);
-		kvfree(d->workers[i]);
-	}
-	kfree(d->workers);
+	for (i = 0; i < VHSCSI_MAX_WORKERS; i++)
+		if (d->workers[i])
+			worker_stop(d->workers[i]);
+}
+
+/* -- workers that the owner asks for; the caller holds dev->mutex */
+
+int vhscsi_worker_add(struct vhscsi_dev *d, unsigned int *ret_id)
+{
+	struct vhscsi_worker *w = worker_new(d, false);
+
+	if (IS_ERR(w))
+		return PTR_ERR(w);
+	*ret_id = w->id;
+	return 0;
+}
+
+static struct vhscsi_worker *worker_find(struct vhscsi_dev *d, unsigned int id)
+{
+	return id < VHSCSI_MAX_WORKERS ? d->workers[id] : NULL;
+}
+
+int vhscsi_worker_attach(struct vhscsi_queue *q, unsigned int id)
+{
+	struct vhscsi_worker *w = worker_find(q->dev, id);
+
+	if (!w)
+		return -ENODEV;
+	q->pinned = true;
+	WRITE_ONCE(q->worker, w);
+	return 0;
+}
+
+int vhscsi_worker_remove(struct vhscsi_dev *d, unsigned int id)
+{
+	struct vhscsi_worker *w = worker_find(d, id);
+	unsigned int i;
+
+	if (!w)
+		return -ENODEV;
+	if (w->pool)
+		return -EBUSY;
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		if (d->queue[i].worker == w)
+			return -EBUSY;
+
+	/* Who saw it at a queue has told it by then. What it does not come to, others do. */
+	synchronize_rcu();
+	worker_stop(w);
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		if (d->queue[i].live)
+			vhscsi_queue_wake(&d->queue[i]);
+	return 0;
 }

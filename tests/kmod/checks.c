@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "checks.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -159,7 +158,7 @@ static void check_inquiry_pieces(void) {
         check(strcmp(vendor, "LIO-ORG ") == 0);
 }
 
-static void check_ready(void) {
+void check_ready(void) {
         struct command c = {.target = 1};
 
         if (run(&c))
@@ -480,56 +479,6 @@ static void check_notification(void) {
         check(r.response == VIRTIO_SCSI_S_OK);
 }
 
-/* Ring not yet set up, fd of another kind, no such feature: refused, and nothing is the worse for it. */
-static void check_ioctls(void) {
-        struct vhost_vring_state num = {IO, 100}, far = {4000, 128};
-        struct vhost_vring_file file = {IO, dev.fd};
-        struct vhost_memory padded = {.padding = 1};
-        uint64_t features = dev.offered | 1ULL << 62;
-
-        check(device_ioctl(&dev, VHOST_SET_OWNER, NULL) == -EBUSY);
-        check(device_ioctl(&dev, VHOST_SET_VRING_NUM, &num) == -EBUSY);
-        check(device_ioctl(&dev, VHOST_SET_VRING_NUM, &far) == -ENOBUFS);
-        check(device_ioctl(&dev, VHOST_SET_VRING_KICK, &file) == -EINVAL);
-        check(device_ioctl(&dev, VHOST_SET_VRING_CALL, &file) == -EINVAL);
-        check(device_ioctl(&dev, VHOST_SET_FEATURES, &features) == -EOPNOTSUPP);
-        check(device_ioctl(&dev, VHOST_SET_MEM_TABLE, &padded) == -EOPNOTSUPP);
-        check(device_ioctl(&dev, _IO(VHOST_VIRTIO, 0xfe), NULL) < 0);
-        check_ready();
-}
-
-static void check_endpoint(const char *node) {
-        struct device other;
-        int r;
-
-        check(device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, dev.wwpn) == -EEXIST);
-        check(device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, "naa.5001405000000bad") == -EINVAL);
-
-        device_open(&other, node, dev.wwpn, QUEUES);
-        r = device_endpoint(&other, VHOST_SCSI_SET_ENDPOINT, "naa.5001405000000bad");
-        check(r < 0);
-        r = device_endpoint(&other, VHOST_SCSI_SET_ENDPOINT, dev.wwpn);
-        check(r < 0);
-        device_close(&other);
-        check_ready();
-}
-
-/* What a reset of the guest does: the endpoint goes and comes, on the same rings or new ones. */
-static void check_attach_again(void) {
-        for (unsigned i = 0; i < 10; i++) {
-                struct vhost_vring_state base = {.index = IO};
-
-                check(device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, dev.wwpn) == 0);
-                check(device_ioctl(&dev, VHOST_GET_VRING_BASE, &base) == 0);
-                check(base.num == dev.q[IO].ring.avail->idx);
-                if (i & 1)
-                        device_rings(&dev);
-                if (!check(device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, dev.wwpn) == 0))
-                        return;
-                check_ready();
-        }
-}
-
 void attach(const char *node, const char *wwpn) {
         int r;
 
@@ -597,6 +546,7 @@ int checks(const char *node, const char *wwpn, uint32_t blocks, char *const *wit
         RUN("task-set", check_task_set());
         RUN("notification", check_notification());
         RUN("ioctls", check_ioctls());
+        RUN("workers", check_workers());
         RUN("endpoint", check_endpoint(node));
         RUN("attach-again", check_attach_again());
         device_close(&dev);

@@ -15,9 +15,15 @@ extern bool current_failed;
 
 bool check_that(bool condition, const char *what, int line);
 void check_inquiry(void);
+void check_ready(void);
 void check_depth(void);
 /* The same, and with each batch in flight something changes that a guest may change. */
 void check_depth_while(unsigned round);
+/* setup-checks.c */
+void check_ioctls(void);
+void check_workers(void);
+void check_endpoint(const char *node);
+void check_attach_again(void);
 void attach(const char *node, const char *wwpn);
 void take_attention(void);
 int checks(const char *node, const char *wwpn, uint32_t blocks, char *const *without);

@@ -17,6 +17,22 @@
 #define EVT 1
 #define IO 2
 
+/* Younger than some <linux/vhost.h>. */
+#ifndef VHOST_NEW_WORKER
+struct vhost_worker_state {
+        unsigned int worker_id;
+};
+
+struct vhost_vring_worker {
+        unsigned int index, worker_id;
+};
+
+#define VHOST_NEW_WORKER _IOR(VHOST_VIRTIO, 0x8, struct vhost_worker_state)
+#define VHOST_FREE_WORKER _IOW(VHOST_VIRTIO, 0x9, struct vhost_worker_state)
+#define VHOST_ATTACH_VRING_WORKER _IOW(VHOST_VIRTIO, 0x15, struct vhost_vring_worker)
+#define VHOST_GET_VRING_WORKER _IOWR(VHOST_VIRTIO, 0x16, struct vhost_vring_worker)
+#endif
+
 /* The guest's memory: two regions, neighbours for the guest and swapped for us, so what crosses BORDER is in two places. */
 #define GUEST_BASE UINT64_C(0x100000000)
 #define GUEST_HALF (UINT64_C(16) << 20)

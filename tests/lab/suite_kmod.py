@@ -20,7 +20,8 @@ WWN, NEXUS = "naa.5001405aaaaaaaaa", "naa.5001405bbbbbbbbb"
 PAGES = 4096                            # of a RAM disk: 16 MiB
 BLOCKS = PAGES * 8
 # What the kernel's module does not do (6.1), and our own must. It is not asked, for some of these stop its ring for good.
-IN_TREE_GAPS = ["huge", "no-blocks", "reset-wrong-target", "short-read", "task-set", "unaligned", "used-length", "wrong-way"]
+IN_TREE_GAPS = ["huge", "no-blocks", "reset-wrong-target", "short-read", "task-set", "unaligned", "used-length", "workers",
+                "wrong-way"]
 # What a chain that is none is called in the module's status.
 BAD_CHAINS = {"head": "head", "next": "next", "loop": "loop", "order": "order", "address": "address", "address-wrap": "address",
               "length": "address", "indirect-odd": "indirect", "indirect-nested": "indirect", "indirect-loop": "loop",

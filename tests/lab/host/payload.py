@@ -13,7 +13,8 @@ from host.stages import LabError, say
 LAB = GUEST.parent
 BENCH = LAB.parent / "bench"
 KMOD_TESTS = LAB.parent / "kmod"
-INITIATOR = ("initiator.c", "bad-chains.c", "bench.c", "bench.h", "checks.c", "checks.h", "device.c", "device.h", "talk.c", "talk.h")
+INITIATOR = ("initiator.c", "bad-chains.c", "bench.c", "bench.h", "checks.c", "checks.h", "device.c", "device.h",
+             "setup-checks.c", "talk.c", "talk.h")
 LIB = "usr/local/lib/vhscsid-lab"
 
 
