@@ -4,7 +4,7 @@
  *      kmod-initiator check NODE WWPN BLOCKS [WITHOUT...]
  *                                               the checks but those; a line "ok NAME" or "not ok NAME: why" each. LUN 0 has that many
  *                                               blocks of 512
- *      kmod-initiator bad NODE WWPN CHAIN       one chain that is none; says what the device made of it
+ *      kmod-initiator bad NODE WWPN CHAIN [Q]   one chain that is none, in the third queue or in that one; says what the device made of it
  *      kmod-initiator event NODE WWPN           says "ready", then waits for an event and prints it
  *      kmod-initiator load NODE WWPN            reads and writes without end, after a line "running"; ends at the first error
  *      kmod-initiator load-through NODE WWPN    the same, through all errors
@@ -26,17 +26,17 @@
 #include "talk.h"
 
 /* Prints "broken", "answered" or "silent", then proves that the device works again once its rings are set up anew. */
-static int bad(const char *node, const char *wwpn, const char *name) {
+static int bad(const char *node, const char *wwpn, const char *name, unsigned q) {
         struct pollfd p[2];
 
         attach(node, wwpn);
-        bad_chain_offer(&dev, IO, name);
+        bad_chain_offer(&dev, q, name);
         if (strcmp(name, "ring-memory") == 0)
-                device_hide_ring(&dev, IO, true);
-        queue_kick(&dev, IO);
+                device_hide_ring(&dev, q, true);
+        queue_kick(&dev, q);
 
-        p[0] = (struct pollfd) {.fd = dev.q[IO].err, .events = POLLIN};
-        p[1] = (struct pollfd) {.fd = dev.q[IO].call, .events = POLLIN};
+        p[0] = (struct pollfd) {.fd = dev.q[q].err, .events = POLLIN};
+        p[1] = (struct pollfd) {.fd = dev.q[q].call, .events = POLLIN};
         if (poll(p, 2, DEADLINE) < 0)
                 die("poll: %s", strerror(errno));
         printf("%s\n", p[0].revents ? "broken" : p[1].revents ? "answered" : "silent");
@@ -48,7 +48,7 @@ static int bad(const char *node, const char *wwpn, const char *name) {
         current = name;
         if (device_endpoint(&dev, VHOST_SCSI_CLEAR_ENDPOINT, wwpn) < 0)
                 die("CLEAR_ENDPOINT");
-        device_hide_ring(&dev, IO, false);
+        device_hide_ring(&dev, q, false);
         device_rings(&dev);
         if (device_endpoint(&dev, VHOST_SCSI_SET_ENDPOINT, wwpn) < 0)
                 die("SET_ENDPOINT");
@@ -122,8 +122,8 @@ static unsigned number(const char *text) {
 int main(int argc, char *argv[]) {
         if (argc >= 5 && strcmp(argv[1], "check") == 0)
                 return checks(argv[2], argv[3], number(argv[4]), argv + 5);
-        if (argc == 5 && strcmp(argv[1], "bad") == 0)
-                return bad(argv[2], argv[3], argv[4]);
+        if ((argc == 5 || argc == 6) && strcmp(argv[1], "bad") == 0)
+                return bad(argv[2], argv[3], argv[4], argc == 6 ? number(argv[5]) % QUEUES : IO);
         if (argc == 4 && strcmp(argv[1], "event") == 0)
                 return event(argv[2], argv[3]);
         if (argc == 4 && (strcmp(argv[1], "load") == 0 || strcmp(argv[1], "load-through") == 0))

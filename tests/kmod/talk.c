@@ -3,6 +3,9 @@
  *
  *      read TAG LUN [QUEUE]    offers a read of 4 KiB (queue 0: the first for requests); "sent"
  *      write TAG LUN [QUEUE]
+ *      batch TAG COUNT LUN     as many reads at once, of tags from TAG on; "sent"
+ *      silent TAG COUNT LUN    the same, and the device is not told; "sent"
+ *      bounce TAG LUN KIB      a read of that much into a buffer that no backend can use as it is; "sent"
  *      tmf SUBTYPE LUN TAG     offers a task management function; "sent"
  *      next                    waits for an answer: "io TAG response R status S" or "tmf SUBTYPE response R" or "nothing"
  *      set | clear             the endpoint: 0 or the negative errno
@@ -19,7 +22,7 @@
 
 #include "checks.h"
 
-#define SLOTS 64
+#define SLOTS 80
 
 /* What a head in flight is; by queue, for there are as many heads in each. */
 static struct {
@@ -42,20 +45,24 @@ static uint64_t head_of(unsigned slot) {
 }
 
 static void offer(unsigned q, const struct piece *p, unsigned n, unsigned what, unsigned slot) {
-        uint16_t head = queue_offer(&dev, q, p, n, 0);
+        uint16_t head = queue_offer(&dev, q, p, n, GUEST_BASE + 0x20000 + slot * 64);
 
         inflight[q][head].what = what;
         inflight[q][head].slot = slot;
+}
+
+static void sent(unsigned q) {
         queue_kick(&dev, q);
         printf("sent\n");
 }
 
-static void offer_io(bool write, unsigned tag, unsigned lun, unsigned q) {
+static void offer_io(bool write, unsigned tag, unsigned lun, unsigned q, uint64_t at, uint32_t bytes) {
         unsigned slot = slot_take();
         struct virtio_scsi_cmd_req h = {
-                .lun = {1, 1, (uint8_t) (0x40 | lun >> 8), (uint8_t) lun}, .tag = tag, .cdb = {write ? 0x2a : 0x28, [8] = 8},
+                .lun = {1, 1, (uint8_t) (0x40 | lun >> 8), (uint8_t) lun}, .tag = tag,
+                .cdb = {write ? 0x2a : 0x28, [7] = (uint8_t) (bytes / 512 >> 8), (uint8_t) (bytes / 512)},
         };
-        struct piece data = {DATA_AT + slot * 4096, 4096, !write}, resp = {head_of(slot) + 256, RESP, true};
+        struct piece data = {at ? at : DATA_AT + slot * 4096, bytes, !write}, resp = {head_of(slot) + 256, RESP, true};
         struct piece p[3] = {{head_of(slot), REQ, false}, write ? data : resp, write ? resp : data};
 
         guest_write(&dev, head_of(slot), &h, sizeof(h));
@@ -71,6 +78,7 @@ static void offer_tmf(unsigned subtype, unsigned lun, unsigned tag) {
 
         guest_write(&dev, head_of(slot), &h, sizeof(h));
         offer(CTL, p, 2, subtype, slot);
+        sent(CTL);
 }
 
 static bool answer(unsigned q) {
@@ -125,11 +133,24 @@ int talk(const char *node, const char *wwpn) {
         while (fgets(line, sizeof(line), stdin)) {
                 unsigned a, b, c = 0;
 
-                if (sscanf(line, "read %u %u %u", &a, &b, &c) >= 2)
-                        offer_io(false, a, b, c);
-                else if (sscanf(line, "write %u %u %u", &a, &b, &c) >= 2)
-                        offer_io(true, a, b, c);
-                else if (sscanf(line, "tmf %u %u %u", &a, &b, &c) == 3)
+                if (sscanf(line, "read %u %u %u", &a, &b, &c) >= 2) {
+                        offer_io(false, a, b, c, 0, 4096);
+                        sent(IO + c);
+                } else if (sscanf(line, "write %u %u %u", &a, &b, &c) >= 2) {
+                        offer_io(true, a, b, c, 0, 4096);
+                        sent(IO + c);
+                } else if (sscanf(line, "batch %u %u %u", &a, &b, &c) == 3) {
+                        for (unsigned i = 0; i < b; i++)
+                                offer_io(false, a + i, c, 0, 0, 4096);
+                        sent(IO);
+                } else if (sscanf(line, "silent %u %u %u", &a, &b, &c) == 3) {
+                        for (unsigned i = 0; i < b; i++)
+                                offer_io(false, a + i, c, 0, 0, 4096);
+                        printf("sent\n");
+                } else if (sscanf(line, "bounce %u %u %u", &a, &b, &c) == 3) {
+                        offer_io(false, a, b, 0, DATA_AT + 1, c << 10);
+                        sent(IO);
+                } else if (sscanf(line, "tmf %u %u %u", &a, &b, &c) == 3)
                         offer_tmf(a, b, c);
                 else if (strcmp(line, "next\n") == 0)
                         next();
