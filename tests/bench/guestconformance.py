@@ -8,7 +8,7 @@ from pathlib import Path
 from cpio import Cpio
 from labkit import run, service_stop
 from nested import LIB, NestedGuest
-from suite_kmod import WWN, Fabric
+from labkmod import WWN, Fabric
 
 PROGRAMS = ("fio", "iscsi-test-cu", "sg_inq", "sg_luns", "sg_reset", "sg_readcap", "sg_turs", "sg_vpd", "sg_verify")
 FIO = ("fio --name=v --filename=/dev/sda --direct=1 --verify=crc32c --verify_fatal=1 --do_verify=1 --randrepeat=1 --group_reporting "

@@ -13,7 +13,7 @@ from morepackages import install_packages
 CHECKS = """
 import os
 from labkit import wait_until
-from suite_kmod import Fabric
+from labkmod import Fabric
 wait_until("the node", lambda: os.path.exists("/dev/vhost-scsi"))
 fabric = Fabric("vhost", "vhost-scsi")
 fabric.create()

@@ -147,7 +147,8 @@ class DmDisk:
         self.create()
 
     def table(self, kind: str) -> str:
-        return f"0 {self.sectors} {kind} {self.under} 0" if kind == "linear" else f"0 {self.sectors} {kind}"
+        more = {"linear": f" {self.under} 0", "delay": f" {self.under} 0 30"}      # ms
+        return f"0 {self.sectors} {kind}{more.get(kind, '')}"
 
     def create(self) -> "DmDisk":
         run(["dmsetup", "create", self.name, "--uuid", self.uuid, "--table", self.table("linear")])
