@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Builds the tree outside of it: `release` is what the machine gets, `dev` is what the unit tests run from (sanitizers)."""
+"""Builds the tree outside of it: `release` is what the machine gets, `dev` is what the unit tests run from (sanitizers), `fuzz` has the fuzzers."""
 import io
 import json
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from host.image import cache_dir, digest, locked
@@ -16,7 +17,9 @@ SOURCE = Path(__file__).resolve().parents[3]
 SETUP = {
     "release": ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--buildtype=release"],
     "dev": ["--native-file", str(SOURCE / "tests/build-dev.ini")],
+    "fuzz": ["-Dfuzz=true", "-Dtests=false", "-Dman=disabled", "--buildtype=release"],
 }
+ENVIRONMENT = {"fuzz": {"CC": "clang"}}
 
 
 def build_dir(kind: str) -> Path:
@@ -51,7 +54,7 @@ def build(kind: str) -> Path:
         recipe = json.dumps(SETUP[kind])
         if not stamp.exists() or stamp.read_text() != recipe:
             shutil.rmtree(where, ignore_errors=True)
-            run_logged(s, ["meson", "setup", *SETUP[kind], str(where), str(SOURCE)])
+            run_logged(s, ["meson", "setup", *SETUP[kind], str(where), str(SOURCE)], env=os.environ | ENVIRONMENT.get(kind, {}))
             stamp.write_text(recipe)
         run_logged(s, ["ninja", "-C", str(where)])
     return where
@@ -105,3 +108,16 @@ def unit_tests() -> tuple[int, int]:
     for name in skipped:
         say(f"    skipped: {name}")
     return passed, failed
+
+
+def fuzz() -> tuple[int, int]:
+    """(passed, failed) of the fuzzers, all together one test: the ring's for a minute, the others for seconds."""
+    where = build("fuzz")
+    begin = time.monotonic()
+    result = subprocess.run(["meson", "test", "-C", str(where), "--no-rebuild", "--suite", "fuzz", "--print-errorlogs"],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(f"  {'FAIL' if result.returncode else 'ok'}    fuzz  {time.monotonic() - begin:.1f} s", flush=True)
+    if result.returncode:
+        say(result.stdout[-12000:])
+        print("failed: fuzz")
+    return (0, 1) if result.returncode else (1, 0)

@@ -31,7 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from host import demo, image, machine, shell, vm  # noqa: E402
-from host.build import build, unit_tests  # noqa: E402
+from host.build import build, fuzz, unit_tests  # noqa: E402
 from host.stages import LabError, elapsed, say  # noqa: E402
 
 
@@ -95,9 +95,12 @@ def check() -> int:
     vm.ensure_booted(image.ensure_image())
     passed, failed = unit_tests()
     say(f"    not among them: {', '.join(BY_NAME)} (`lab suite NAME`)")
-    # The longest are in front, lest one lane is left with them in the end.
-    p, f = suite(machine.host_suites() + [name for name in machine.suites() if name not in BY_NAME])
-    return totals(passed + p, failed + f)
+    with ThreadPoolExecutor(1) as beside:
+        fuzzers = beside.submit(fuzz)
+        # The longest are in front, lest one lane is left with them in the end.
+        p, f = suite(machine.host_suites() + [name for name in machine.suites() if name not in BY_NAME])
+        fuzzed, found = fuzzers.result()
+    return totals(passed + p + fuzzed, failed + f + found)
 
 
 def main(argv: list[str]) -> int:
