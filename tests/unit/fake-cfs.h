@@ -54,6 +54,9 @@ void fake_block_set_suspended(dev_t devnum, bool suspended);    /* false lets th
 int fake_attach(const char *tpg);
 int fake_detach(const char *tpg);
 
+/* A QEMU with a target on its command line, in the place of the one before (fake-process.c). pid 0: there is none. */
+void fake_process_set(uint32_t pid, const char *wwn, const char *name);
+
 /* What an attribute says, from now on, whatever the rules: statistics, for example. -ENOENT if there is none. */
 int fake_set_value(const char *path, const char *value);
 
