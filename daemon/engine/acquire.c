@@ -15,16 +15,19 @@
 static int check_free(Engine *e, const char *wwn, const char *key, uint32_t uid, bool force, bool running, Refusal *refusal) {
         const Target *t = registry_target(&e->registry, wwn);
         const Owner *o = owners_get(e, wwn);
+        _cleanup_free_ char *use = NULL;
+        int r;
 
         if (force)
                 return 0;
         if (o)
                 return owners_check_same(o, key, uid, refusal);
         /* Whoever says that its guest runs already is taken for the one that is seen. */
-        if (t && t->endpoint == ENDPOINT_ATTACHED && !running)
-                return refuse(refusal, REFUSAL_IN_USE, "A guest that has not acquired target %s is attached to it; stop it first", wwn);
+        if (!t || !target_is_used(t) || running)
+                return 0;
 
-        return 0;
+        r = target_describe_use(t, &use);
+        return r < 0 ? r : refuse(refusal, REFUSAL_IN_USE, "%s, which it has not acquired; stop it first", use);
 }
 
 /* Those who came first have it as good as acquired. */

@@ -77,12 +77,14 @@ int owners_find_user(const Engine *e, const Target *t, const Lun *l, char **ret)
                 if (r < 0)
                         return r;
                 r = asprintf(ret, "%s has target %s", who, o->wwn);
-        } else if (t->endpoint != ENDPOINT_ATTACHED)
+        } else if (!target_is_used(t))
                 return 0;
-        else if (!l)
-                r = asprintf(ret, "A guest is attached to target %s", t->wwn);
-        else
-                r = asprintf(ret, "A guest is attached to target %s and may use LUN %" PRIu32, t->wwn, l->number);
+        else {
+                r = target_describe_use(t, &who);
+                if (r < 0)
+                        return r;
+                r = l ? asprintf(ret, "%s and may use LUN %" PRIu32, who, l->number) : asprintf(ret, "%s", who);
+        }
 
         if (r < 0)
                 *ret = NULL;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/pass.h"
 #include "kernel/lio.h"
+#include "kernel/qemu-process.h"
 
 #define THREADS_MAX 16U
 
@@ -14,7 +15,7 @@ typedef struct Pass {
         const PassJob *job;
         pass_report_t report;
         void *userdata;
-        bool attached;          /* a guest is: LUNs go down by force only */
+        bool attached;          /* a guest is, or is about to be: LUNs go down by force only */
         bool only_down;         /* the target could not be made: no LUN can come up */
 
         pthread_mutex_t lock;
@@ -344,10 +345,18 @@ static void target_down(Pass *p) {
 }
 
 static void probe(Pass *p) {
-        int r = lio_probe_attached(p->cfs, p->job->target.wwn);
+        PassReport report = { .kind = PASS_PROBE };
+        const char *wwn = p->job->target.wwn;
 
-        p->attached = r == 1;
-        p->report(&(PassReport) { .kind = PASS_PROBE, .error = r }, p->userdata);
+        report.error = lio_probe_attached(p->cfs, wwn, &report.guest);
+        if (report.guest.pid > 0)
+                qemu_process_name("/proc", &report.guest);
+        else
+                /* Not found, or not known, is all the same: then the kernel's word is all there is. */
+                (void) qemu_process_find("/proc", wwn, lio_target_user(p->cfs, wwn), p->job->stall_usec, &report.guest);
+
+        p->attached = report.error == 1 || report.guest.pid > 0;
+        p->report(&report, p->userdata);
 }
 
 void pass_run(Cfs *c, const PassJob *job, pass_report_t report, void *userdata) {

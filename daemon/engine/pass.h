@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/cfs.h"
+#include "model/guest.h"
 #include "model/plan.h"
 
 /* One pass over one target: look, plan, perform. The only code that touches configfs; it runs in a forked child (engine/worker.c), for
@@ -27,7 +28,7 @@ void pass_job_done(PassJob *job);
 
 typedef enum PassReportKind {
         PASS_TARGET,            /* the target's own state; error: a step failed */
-        PASS_PROBE,             /* endpoint: error 0 idle, 1 attached, negative: not known */
+        PASS_PROBE,             /* endpoint: error 0 idle, 1 attached, negative: not known; and whose guest it is, running or not */
         PASS_LUN,               /* a LUN is done with, well or not */
         PASS_SKIPPED,           /* a LUN was not begun: it needs another pass */
         PASS_STALLED,           /* LUNs that were not reported hang; the target may have other passes meanwhile */
@@ -53,6 +54,7 @@ typedef struct PassReport {
         dev_t devnum;           /* PASS_LUN: what the backstore has open, 0: nothing */
         uint64_t diskseq;
         unsigned steps;         /* performed: 0 means that wanted equalled observed */
+        Guest guest;            /* PASS_PROBE */
         StepOp op;              /* that failed, if path is not empty */
         char path[768];
         char value[256];

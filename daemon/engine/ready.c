@@ -88,9 +88,12 @@ static int check_use(Engine *e, const Target *t, const char *owner, ProblemList 
 
         if (!owner || (o && streq(o->key, owner)))
                 return 0;
-        if (!o)
-                return t->endpoint != ENDPOINT_ATTACHED ? 0 :
-                        add(p, "in-use", false, "A guest that has not acquired target %s is attached to it", t->wwn);
+        if (!o && !target_is_used(t))
+                return 0;
+        if (!o) {
+                r = target_describe_use(t, &who);
+                return r < 0 ? r : add(p, "in-use", false, "%s, which it has not acquired", who);
+        }
 
         r = owner_describe(o, &who);
         return r < 0 ? r : add(p, "held", false, "%s has target %s", who, t->wwn);

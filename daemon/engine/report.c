@@ -55,6 +55,7 @@ static bool is_device_busy(const PassReport *report) {
 }
 
 static void apply_target(Engine *e, Target *t, const PassReport *report) {
+        _cleanup_free_ char *use = NULL;
         char text[1280];
 
         if (report->other_nexus && !t->other_nexus)
@@ -73,11 +74,10 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
 
         if (report->error < 0) {
                 describe(report, text, sizeof text);
-                if (report->attached)
-                        target_set_error(t, refusal_short_name(REFUSAL_IN_USE), "A guest is attached; the target goes when it stops");
-                else
-                        target_set_error(t, refusal_short_name(REFUSAL_KERNEL), text);
                 log_warning("Target %s: %s", t->wwn, text);
+                if (report->attached && target_describe_use(t, &use) >= 0)
+                        snprintf(text, sizeof text, "%s; it goes when the guest stops", use);
+                target_set_error(t, refusal_short_name(report->attached ? REFUSAL_IN_USE : REFUSAL_KERNEL), text);
                 t->failures++;
                 t->retry_at = retry_at(e, t->failures);
         } else {
@@ -92,6 +92,7 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
 static void apply_probe(Engine *e, Target *t, const PassReport *report) {
         t->endpoint = report->error == 1 ? ENDPOINT_ATTACHED : report->error == 0 ? ENDPOINT_IDLE : ENDPOINT_UNKNOWN;
         t->endpoint_at = engine_now(e);
+        t->guest = report->guest;
         if (report->error == -EAGAIN)
                 registry_mark_target(&e->registry, t);
 }
@@ -189,12 +190,16 @@ static bool is_device_absent(const PassReport *report) {
 }
 
 static void set_lun_error(Engine *e, Lun *l, const PassReport *report) {
+        _cleanup_free_ char *use = NULL;
         char text[1280];
 
         describe(report, text, sizeof text);
-        if (report->attached)
-                lun_set_error(l, refusal_short_name(REFUSAL_IN_USE), "A guest is attached; the LUN goes when it stops, or by force");
-        else if (is_device_busy(report))
+        if (report->attached) {
+                /* The pass has told of the guest before. */
+                if (target_describe_use(l->target, &use) >= 0)
+                        snprintf(text, sizeof text, "%s; the LUN goes when it stops, or by force", use);
+                lun_set_error(l, refusal_short_name(REFUSAL_IN_USE), text);
+        } else if (is_device_busy(report))
                 lun_set_error(l, refusal_short_name(REFUSAL_DEVICE_BUSY), "The device is in use by somebody else: the kernel could not open it alone");
         else if (report->taken || (report->error == -EADDRINUSE && report->path[0] == 0))
                 lun_set_error(l, refusal_short_name(REFUSAL_LUN_CONFLICT), "The LUN's place in configfs is taken by somebody else");

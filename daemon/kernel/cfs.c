@@ -277,6 +277,20 @@ int cfs_exists(Cfs *c, const char *path) {
         return 1;
 }
 
+int cfs_user(Cfs *c, const char *path, uid_t *ret) {
+        struct stat st;
+        int r;
+
+        r = path_check(path);
+        if (r < 0)
+                return r;
+        if (fstatat(c->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return negative_errno();
+
+        *ret = st.st_uid;
+        return 0;
+}
+
 int cfs_block_diskseq(Cfs *c, dev_t devnum, uint64_t *ret) {
         char directory[sizeof "/sys/dev/block/:" + 2 * 3 * sizeof(unsigned)];
         _cleanup_close_ int fd = -EBADF;

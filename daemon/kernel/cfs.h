@@ -32,6 +32,7 @@ int cfs_list(Cfs *c, const char *path, bool directories, bool links, char ***ret
 /* Where a link points, relative to the root ("core/iblock_7/d-12…"); -EINVAL if it is no link. */
 int cfs_readlink(Cfs *c, const char *path, char **ret);
 int cfs_exists(Cfs *c, const char *path);       /* 1 or 0 */
+int cfs_user(Cfs *c, const char *path, uid_t *ret);     /* whose it is */
 
 /* The instance number of a block device from sysfs, 0 if this kernel has none; -ENODEV if there is no such device. Not configfs, but
  * the one other thing that a pass must know from the kernel at that moment. */

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/errno.h"
+#include "base/parse.h"
 #include "kernel/backstore-info.h"
 #include "kernel/lio.h"
 #include "model/backstore.h"
@@ -284,8 +285,23 @@ int lio_perform(Cfs *c, const Step *s) {
         return -EINVAL;
 }
 
+/* The rest of the line "KEY REST". */
+static char *status_get(const char *status, const char *key) {
+        size_t n = strlen(key);
+
+        for (const char *line = status; line; line = strchr(line, '\n')) {
+                line += *line == '\n';
+                if (strncmp(line, key, n) == 0 && line[n] == ' ')
+                        return strndup(line + n + 1, strcspn(line + n + 1, "\n"));
+        }
+
+        return NULL;
+}
+
 /* 1 or 0; -ENOENT: the module does not say, or there is no portal group. */
-static int read_attached(Cfs *c, const char *wwn) {
+static int read_attached(Cfs *c, const char *wwn, Guest *ret) {
+        _cleanup_free_ char *pid = NULL, *comm = NULL;
+        Guest g = {};
         _cleanup_free_ char *text = NULL;
         char path[512];
         int r;
@@ -296,18 +312,36 @@ static int read_attached(Cfs *c, const char *wwn) {
                 return r;
 
         /* The first line of all, vhscsi(4). */
-        if (startswith(text, "attached "))
-                return text[strlen("attached ")] != '0';
+        if (!startswith(text, "attached "))
+                return -EBADMSG;
+        if (text[strlen("attached ")] == '0')
+                return 0;
 
-        return -EBADMSG;
+        pid = status_get(text, "pid");
+        comm = status_get(text, "comm");
+        if (pid && parse_u32(pid, &g.pid) >= 0) {
+                if (comm)
+                        (void) guest_set_name(&g, comm);
+                *ret = g;
+        }
+
+        return 1;
 }
 
-int lio_probe_attached(Cfs *c, const char *wwn) {
+uid_t lio_target_user(Cfs *c, const char *wwn) {
+        char path[512];
+        uid_t user;
+
+        snprintf(path, sizeof path, "vhost/%s", wwn);
+        return cfs_user(c, path, &user) < 0 ? 0 : user;
+}
+
+int lio_probe_attached(Cfs *c, const char *wwn, Guest *ret) {
         _cleanup_(strv_freep) char **luns = NULL;
         char path[512];
         int r;
 
-        r = read_attached(c, wwn);
+        r = read_attached(c, wwn, ret);
         if (r != -ENOENT)
                 return r;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/cfs.h"
+#include "model/guest.h"
 #include "model/plan.h"
 
 /* LIO's configfs in our words: look at it, do one step of a plan, ask who is attached. Called by passes only, in a child: all of these
@@ -15,6 +16,9 @@ int lio_observe_lun(Cfs *c, const LunWant *want, LunSeen *ret);
  * opened is not the instance in the step's mark. */
 int lio_perform(Cfs *c, const Step *s);
 
-/* Is a guest's driver running on portal group 1? 1 or 0, as vhscsi(4) says it. With vhost_scsi, -ENODATA if there is no LUN directory: then
- * the probe, an rmdir that the kernel must refuse (facts 1.3), would succeed. Only for whoever alone changes the target at that time. */
-int lio_probe_attached(Cfs *c, const char *wwn);
+/* Is a guest's driver running on portal group 1? 1 or 0, as vhscsi(4) says it, and of which process. With vhost_scsi, which names none,
+ * -ENODATA if there is no LUN directory: then the probe, an rmdir that the kernel must refuse (facts 1.3), would succeed. Only for whoever
+ * alone changes the target at that time. */
+int lio_probe_attached(Cfs *c, const char *wwn, Guest *ret);
+/* As whom, besides root, a QEMU may run that uses the target: libvirt gives it the target's directory. Root where there is no target. */
+uid_t lio_target_user(Cfs *c, const char *wwn);

@@ -161,6 +161,21 @@ int target_lowest_free_number(const Target *t, uint32_t *ret) {
         return 0;
 }
 
+bool target_is_used(const Target *t) {
+        return t->endpoint == ENDPOINT_ATTACHED || t->guest.pid > 0;
+}
+
+int target_describe_use(const Target *t, char **ret) {
+        _cleanup_free_ char *who = NULL;
+        int r;
+
+        r = guest_describe(&t->guest, &who);
+        if (r < 0)
+                return r;
+
+        return asprintf(ret, "%s %s target %s", who, t->endpoint == ENDPOINT_ATTACHED ? "is attached to" : "runs with", t->wwn) < 0 ? -ENOMEM : 0;
+}
+
 TargetState target_state(const Target *t) {
         if (t->foreign)
                 return TARGET_FOREIGN;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "model/guest.h"
 #include "model/lun.h"
 #include "model/wwn.h"
 
@@ -74,6 +75,7 @@ struct Target {
         bool other_nexus;       /* the nexus in the kernel is somebody else's: with LUNs on it nobody can replace it */
         TargetEndpoint endpoint;
         uint64_t endpoint_at;   /* when, CLOCK_MONOTONIC µs */
+        Guest guest;            /* whose target it is by what the host shows, whatever the endpoint is */
 
         /* Activity. */
         bool dirty;             /* the next pass looks at the target itself */
@@ -109,6 +111,11 @@ void target_let_go(Target *t, bool force);
 void target_let_stay(Target *t);
 size_t target_count_unfinished(const Target *t);                /* LUNs that the kernel may still have */
 int target_lowest_free_number(const Target *t, uint32_t *ret);  /* -ENOSPC */
+
+/* A guest is attached, or there is one that has the target without its driver running. */
+bool target_is_used(const Target *t);
+/* By whom, for the start of a sentence: "Guest web1 (pid 4711) is attached to target naa.…". */
+int target_describe_use(const Target *t, char **ret);
 
 TargetState target_state(const Target *t);
 void target_set_error(Target *t, const char *code, const char *text);

@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A real guest on a real LUN: what it sees, and what it must never notice."""
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
 import time
+from typing import Iterator
 
 from labdisks import dm_disks, mk_multipath, null_disks, sha256, write_pattern
 from labkit import (ERROR, CONFIGFS, ConfigfsTrace, LabTest, configfs_snapshot, difference, run, service_kill, service_pid,
@@ -114,6 +120,63 @@ class GuestTest(LabTest):
         # The kernel has done it a moment before the service hears so.
         wait_until("it is not listed any more", lambda: self.api.list_targets() == [])
         self.assertEqual(list((CONFIGFS / "core").glob("iblock_*")), [])
+
+    def test_guest_that_never_acquired(self) -> None:
+        """Paused, with nobody registered: /proc tells whose the target is, through the service's sandbox."""
+        disk, = null_disks(1)
+        target = self.api.create()
+        target.add_lun(disk.device)
+        guest = self.boot(target)
+        pid = int(run(["systemctl", "show", "-P", "MainPID", "nested-guest"]).stdout)
+        calls = (target.destroy, lambda: target.remove_lun(0), target.lun(0).remove, lambda: target.acquire("other"))
+        wait_until("attached", lambda: target.get("Endpoint") == "attached")
+        for call in calls:
+            with self.unchanged(), self.refused("InUse", saying=rf"Guest guest \(pid {pid}\) is attached to target {target.wwn}"):
+                call()
+        guest.qmp("stop")
+        wait_until("it looks idle", lambda: target.get("Endpoint") == "idle")
+        service_restart()
+        for call in calls:
+            with self.unchanged(), self.refused("InUse", saying=rf"Guest guest \(pid {pid}\) runs with target {target.wwn}"):
+                call()
+        ready, problems = self.api.manager.call("Check", "sa{sv}", target.wwn, {})
+        self.assertEqual((ready, [code for code, _ in problems]), (False, ["in-use"]))
+        guest.stop()
+        wait_until("idle again", lambda: target.get("Endpoint") == "idle")
+        target.acquire("other")
+        target.release("other")
+        target.destroy()
+
+    def test_whose_command_line_counts(self) -> None:
+        """Root's, and that of the user to whom libvirt has given the target's directory; anybody may write the same."""
+        disk, = null_disks(1)
+        target = self.api.create()
+        target.add_lun(disk.device)
+        directory = target.tpg.parent
+
+        @contextlib.contextmanager
+        def process(user: str) -> Iterator[int]:
+            argv = [sys.executable, "-c", "import time; time.sleep(1000)", "-name", "guest=imposter", "-device",
+                    json.dumps({"driver": "vhost-scsi-pci", "wwpn": target.wwn})]
+            # Not before it is that user.
+            with subprocess.Popen(argv, user=user) as p:
+                try:
+                    yield p.pid
+                finally:
+                    p.kill()
+
+        with process("root") as pid, self.refused("InUse", saying=rf"imposter \(pid {pid}\)"):
+            target.acquire("a")
+        with process("nobody") as pid:
+            target.acquire("a")
+            target.release("a")
+            shutil.chown(directory, "nobody")
+            self.addCleanup(lambda: directory.exists() and shutil.chown(directory, "root"))
+            with self.refused("InUse", saying=rf"imposter \(pid {pid}\)"):
+                target.acquire("a")
+            shutil.chown(directory, "root")
+        target.acquire("a")
+        target.release("a")
 
     def test_paused_guest_has_its_target(self) -> None:
         """With the VM paused the kernel's endpoint is gone. What it has acquired is its own until QEMU ends."""

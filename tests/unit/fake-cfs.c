@@ -405,6 +405,17 @@ int cfs_exists(Cfs *c, const char *path) {
         return r == -ENOENT || r == -ENOTDIR ? 0 : r < 0 ? r : 1;
 }
 
+/* Everything is root's: nobody's libvirt is here. */
+int cfs_user(Cfs *c, const char *path, uid_t *ret) {
+        int r = cfs_exists(c, path);
+
+        if (r <= 0)
+                return r < 0 ? r : -ENOENT;
+
+        *ret = 0;
+        return 0;
+}
+
 int cfs_block_diskseq(Cfs *c, dev_t devnum, uint64_t *ret) {
         const Block *b, *disk;
         char name[32];

@@ -17,7 +17,8 @@
  *   disk N [SIZE]       appears, or appears again as a new instance        attach WWN, detach WWN   a guest comes, goes
  *   gone N              is removed                                         foreign WWN N            a target of somebody else's with disk N
  *   suspend N, resume N with I/O in flight: unlinking waits                fail CALL PATTERN ERRNO [TIMES] the next such call fails (mkdir, …)
- *   node 0, node 1      /dev/vhost-scsi goes, comes                        quit
+ *   node 0, node 1      /dev/vhost-scsi goes, comes                        run PID WWN NAME        a QEMU, of which the kernel knows nothing
+ *   quit                                                                   end                     it ends
  *   journal             the mutating calls so far, and forgets them */
 
 #define DISKS_MAX 1024U
@@ -261,8 +262,17 @@ static int obey(Uevents *u, char *line) {
                 return journal();
         if (streq(word[0], "quit"))
                 return sd_event_exit(sd_event_source_get_event(u->input), 0);
+        if (streq(word[0], "end")) {
+                fake_process_set(0, "", "");
+                return 0;
+        }
         if (k < 2)
                 return -EINVAL;
+        if (streq(word[0], "run")) {
+                if (k == 4)
+                        fake_process_set((uint32_t) atoi(word[1]), word[2], word[3]);
+                return k == 4 ? 0 : -EINVAL;
+        }
         if (streq(word[0], "attach"))
                 return guest(fake_attach, word[1]);
         if (streq(word[0], "detach"))

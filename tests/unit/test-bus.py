@@ -1512,6 +1512,32 @@ class Owners(BusTest):
         with self.refused("InUse", saying="a has target"):
             self.acquire("b")
 
+    def test_guests_that_wait(self) -> None:
+        """A QEMU whose guest's driver does not run: the kernel says idle, and the target is not free."""
+        lun = self.add_lun(self.target, "wwid=36000")
+        self.host.tell(f"run 4711 {WWN} web1")
+        who = f"Guest web1 (pid 4711) runs with target {WWN}"
+        with self.unchanged():
+            with self.refused("InUse", saying=who):
+                self.acquire("a")
+            with self.refused("InUse", saying=who):
+                self.call(self.target, TARGET, "Destroy", "a{sv}", {})
+            with self.refused("InUse", saying=who):
+                self.call(self.target, TARGET, "RemoveLun", "ua{sv}", 0, {})
+            with self.refused("InUse", saying=who):
+                self.call(lun, LUN, "Remove", "a{sv}", {})
+        ready, problems = self.manager("Check", "sa{sv}", WWN, {})
+        self.assertEqual((ready, [code for code, _ in problems]), (False, ["in-use"]))
+        self.assertIn(who, problems[0][1])
+        self.assertEqual(self.get(self.target, TARGET, "Endpoint"), "idle")
+        # Another one's, and the right one's.
+        self.acquire("a", running=True)
+        self.release("a")
+        self.acquire("b", force=True)
+        self.release("b")
+        self.host.tell("end")
+        self.acquire("a")
+
     def test_a_full_disk(self) -> None:
         self.acquire("a")
         shutil.rmtree(self.host.dir / "run")
@@ -1729,8 +1755,13 @@ class Bundled(BusTest):
         self.assertEqual(self.told(target), "attached")
         self.assertEqual(self.objects()[target][TARGET]["Endpoint"], "attached")
         with self.unchanged():
-            with self.refused("InUse", saying=WWN):
+            # By the process's name; by the guest's, where its command line tells.
+            with self.refused("InUse", saying=f"Guest qemu-system-x86 (pid 4711) is attached to target {WWN}"):
                 self.call(lun, LUN, "Remove", "a{sv}", {})
+            self.host.tell(f"run 4711 {WWN} web1")
+            with self.refused("InUse", saying=f"Guest web1 (pid 4711) is attached to target {WWN}"):
+                self.call(lun, LUN, "Remove", "a{sv}", {})
+            self.host.tell("end")
             self.assertEqual([line for line in self.host.tell("journal") if line.startswith("rmdir")], [])
         self.host.tell(f"detach {WWN}")
         self.assertEqual(self.told(target), "idle")

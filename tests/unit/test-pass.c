@@ -273,10 +273,47 @@ static void test_half_made_for_another(void) {
         g_assert_cmpint(whole.steps[1].op, ==, STEP_SYMLINK);
 }
 
+/* The kernel knows of no guest, but there is a QEMU that has the target: its guest is paused, reboots or has not begun. */
+static void test_running(void) {
+        _cleanup_(refusal_done) Refusal refusal = {}, again = {};
+        EditOptions o = { .timeout = UINT64_MAX };
+        Fixture f = {};
+        Lun *l = begin(&f);
+        Target *t = l->target;
+
+        fake_process_set(4711, WWN, "web1");
+
+        registry_mark_probe(&f.engine.registry, t);
+        fixture_run(&f);
+        g_assert_cmpint(t->endpoint, ==, ENDPOINT_IDLE);
+        g_assert_cmpint(edit_remove_lun(&f.engine, l, &o, &refusal), ==, REFUSED);
+        g_assert_cmpint(refusal.kind, ==, REFUSAL_IN_USE);
+        g_assert_nonnull(strstr(refusal.text, "Guest web1 (pid 4711) runs with target " WWN));
+        g_assert_cmpint(edit_destroy_target(&f.engine, t, &o, &again), ==, REFUSED);
+        g_assert_cmpint(again.kind, ==, REFUSAL_IN_USE);
+
+        /* It was started between the question and the pass. */
+        t->guest = (Guest) {};
+        g_assert_cmpint(edit_remove_lun(&f.engine, l, &o, &again), ==, 0);
+        fixture_run(&f);
+        g_assert_true(l->linked);
+        g_assert_cmpstr(l->error_code, ==, "InUse");
+        g_assert_nonnull(strstr(l->error_text, "web1 (pid 4711)"));
+
+        /* It has ended. */
+        fake_process_set(0, "", "");
+        registry_mark_lun(&f.engine.registry, l);
+        l->retry_at = t->retry_at = 0;
+        fixture_run(&f);
+        g_assert_null(target_lun(t, 0));
+        fixture_done(&f);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/pass/unlinked-while-attached", test_unlinked_while_attached);
+        g_test_add_func("/pass/running", test_running);
         g_test_add_func("/pass/directory-of-libvirt", test_directory_of_libvirt);
         g_test_add_func("/pass/replaced-while-away", test_replaced_while_away);
         g_test_add_func("/pass/gone-while-away", test_gone_while_away);
