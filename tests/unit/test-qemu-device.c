@@ -88,6 +88,46 @@ static void test_forms(void) {
         assert_device(t, &(QemuOptions) { .has_boot = true, .boot = 1 }, "vhost-scsi-pci,wwpn=" WWN ",bootindex=1,boot_tpgt=7");
 }
 
+/* What QEMU itself says that its device has: "  num_queues=<uint32> -  (default: 4294967295)". Skipped where there is no such QEMU. */
+static void assert_known(const char *program, const char *device, const QemuOptions *o) {
+        g_autofree char *path = g_find_program_in_path(program), *help_of = g_strdup_printf("%s,help", device), *help = NULL;
+        _cleanup_(target_freep) Target *t = new_target(WWN);
+        _cleanup_(strv_freep) char **arguments = NULL;
+        _cleanup_free_ char *why = NULL;
+        g_auto(GStrv) words = NULL;
+
+        if (!path) {
+                g_test_skip(program);
+                return;
+        }
+
+        g_assert_true(g_spawn_sync(NULL, (char *[]) { path, (char *) "-device", help_of, NULL }, NULL, G_SPAWN_DEFAULT, NULL, NULL, &help, NULL,
+                                   NULL, NULL));
+        g_assert_nonnull(strstr(help, device));
+
+        g_assert_cmpint(qemu_device_arguments(t, o, QEMU_QUEUES_MAX, &arguments, &why), ==, 0);
+        words = g_strsplit(arguments[1], ",", -1);
+        g_assert_cmpstr(words[0], ==, device);
+        g_assert_cmpuint(g_strv_length(words), >, 3);
+        for (char **word = words + 1; *word; word++) {
+                g_autofree char *property = g_strdup_printf("\n  %.*s=<", (int) strcspn(*word, "="), *word);
+
+                /* Where it is plugged in is any device's, and no property. */
+                if (!startswith(*word, "bus=") && !strstr(help, property))
+                        g_error("%s: %s has no%s>", program, device, property);
+        }
+}
+
+static void test_known_pci(void) {
+        assert_known("qemu-system-x86_64", "vhost-scsi-pci",
+                     &(QemuOptions) { .addr = "5", .has_boot = true, .has_queues = true, .queues = 2, .migratable = true });
+}
+
+static void test_known_ccw(void) {
+        assert_known("qemu-system-s390x", "vhost-scsi-ccw",
+                     &(QemuOptions) { .bus = "ccw", .devno = "fe.0.1000", .has_queues = true, .queues = 2, .migratable = true });
+}
+
 static void test_xml(void) {
         _cleanup_(target_freep) Target *t = new_target(WWN);
 
@@ -195,6 +235,8 @@ static void test_odd_names(void) {
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/qemu-device/known-pci", test_known_pci);
+        g_test_add_func("/qemu-device/known-ccw", test_known_ccw);
         g_test_add_func("/qemu-device/forms", test_forms);
         g_test_add_func("/qemu-device/xml", test_xml);
         g_test_add_func("/qemu-device/refused", test_refused);
