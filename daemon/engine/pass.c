@@ -9,6 +9,8 @@
 #include "kernel/qemu-process.h"
 
 #define THREADS_MAX 16U
+/* The host's processes are seen in a moment as a rule; but one of them may be in the way, and the caller waits. */
+#define SEARCH_USEC UINT64_C(10000000)
 
 typedef struct Pass {
         Cfs *cfs;
@@ -344,17 +346,20 @@ static void target_down(Pass *p) {
         p->report(&report, p->userdata);
 }
 
-static void probe(Pass *p) {
+static void probe(Pass *p, bool search) {
         PassReport report = { .kind = PASS_PROBE };
         const char *wwn = p->job->target.wwn;
+        int r = 0;
 
         report.error = lio_probe_attached(p->cfs, wwn, &report.guest);
         if (report.guest.pid > 0)
                 qemu_process_name("/proc", &report.guest);
-        else
-                /* Not found, or not known, is all the same: then the kernel's word is all there is. */
-                (void) qemu_process_find("/proc", wwn, lio_target_user(p->cfs, wwn), p->job->stall_usec, &report.guest);
+        else if (search)
+                r = qemu_process_find("/proc", wwn, lio_target_user(p->cfs, wwn), SEARCH_USEC, &report.guest);
+        if (r < 0)
+                log_warning_errno(r, "Target %s: cannot see whether there is a QEMU whose guest is paused, the kernel's word is all there is", wwn);
 
+        report.whole = search || report.guest.pid > 0;
         p->attached = report.error == 1 || report.guest.pid > 0;
         p->report(&report, p->userdata);
 }
@@ -362,7 +367,7 @@ static void probe(Pass *p) {
 void pass_run(Cfs *c, const PassJob *job, pass_report_t report, void *userdata) {
         Pass p = { .cfs = c, .job = job, .report = report, .userdata = userdata };
         pthread_condattr_t monotonic;
-        bool downwards = job->probe;
+        bool downwards = false;
 
         pthread_mutex_init(&p.lock, NULL);
         pthread_condattr_init(&monotonic);
@@ -375,8 +380,8 @@ void pass_run(Cfs *c, const PassJob *job, pass_report_t report, void *userdata) 
 
         for (size_t i = 0; i < job->n_luns; i++)
                 downwards = downwards || (!job->luns[i].want.wanted && !job->luns[i].force);
-        if (downwards)
-                probe(&p);
+        if (downwards || job->probe)
+                probe(&p, downwards || job->search);
 
         run_luns(&p);
         if (job->look_at_target && !job->target.wanted && !p.stalled && !p.luns_left)

@@ -18,6 +18,7 @@ typedef struct PassJob {
         TargetWant target;
         bool look_at_target;    /* make it, or (not wanted) remove it once no LUN is left; false: only the LUNs */
         bool probe;             /* ask who is attached */
+        bool search;            /* and look for a QEMU whose guest's driver does not run: dear, it is all of /proc */
         unsigned threads;       /* at most so many LUNs at a time */
         uint64_t stall_usec;    /* so long without progress: say so, and leave what hangs to this child */
         PassLun *luns;
@@ -55,6 +56,7 @@ typedef struct PassReport {
         uint64_t diskseq;
         unsigned steps;         /* performed: 0 means that wanted equalled observed */
         Guest guest;            /* PASS_PROBE */
+        bool whole;             /* PASS_PROBE: without a guest there is none; else it was not looked for */
         StepOp op;              /* that failed, if path is not empty */
         char path[768];
         char value[256];

@@ -91,8 +91,10 @@ static void apply_target(Engine *e, Target *t, const PassReport *report) {
 
 static void apply_probe(Engine *e, Target *t, const PassReport *report) {
         t->endpoint = report->error == 1 ? ENDPOINT_ATTACHED : report->error == 0 ? ENDPOINT_IDLE : ENDPOINT_UNKNOWN;
-        t->endpoint_at = engine_now(e);
-        t->guest = report->guest;
+        /* Who wants to know asks again, if this was not all that there is to know. */
+        t->endpoint_at = report->whole ? engine_now(e) : 0;
+        if (report->whole)
+                t->guest = report->guest;
         if (report->error == -EAGAIN)
                 registry_mark_target(&e->registry, t);
 }

@@ -388,7 +388,7 @@ int worker_start_pass(Engine *e, Target *t) {
         job.target = (TargetWant) { .wwn = t->wwn, .nexus = t->nexus, .wanted = t->wanted };
         /* It can go only with its last LUNs. */
         job.look_at_target = t->wanted ? t->dirty || !t->up : job.n_luns == target_count_unfinished(t);
-        job.probe = t->probe;
+        job.probe = job.search = t->probe;
         job.threads = LUN_THREADS;
         job.stall_usec = STALL_USEC;
         if (job.n_luns == 0 && !job.probe && !(job.look_at_target && (t->dirty || (!t->up && !t->error_code)))) {

@@ -1773,6 +1773,16 @@ class Bundled(BusTest):
         self.host.start()
         self.assertEqual(self.objects()[target][TARGET]["Endpoint"], "idle")
 
+    def test_guest_that_was_there_before(self) -> None:
+        """What a pass finds by the way is no answer: it does not look through the host's processes."""
+        self.host.tell(f"run 4711 {WWN} web1")
+        target = self.create()
+        ready, problems = self.manager("Check", "sa{sv}", WWN, {})
+        self.assertEqual((ready, [code for code, _ in problems]), (False, ["in-use"]))
+        self.assertIn("web1 (pid 4711)", problems[0][1])
+        self.assertEqual(self.get(target, TARGET, "Endpoint"), "idle")
+        self.host.tell("end")
+
     def test_removal_that_waited(self) -> None:
         """What is to go once its guest does goes at once, not when its time has come."""
         target = self.create()
