@@ -7,6 +7,7 @@
  *      silent TAG COUNT LUN    the same, and the device is not told; "sent"
  *      bounce TAG LUN KIB      a read of that much into a buffer that no backend can use as it is; "sent"
  *      tmf SUBTYPE LUN TAG     offers a task management function; "sent"
+ *      inquiry LUN [PAGE]      the standard data, or that page of the vital product data, in hexadecimal; with nothing else in flight
  *      next                    waits for an answer: "io TAG response R status S" or "tmf SUBTYPE response R" or "nothing"
  *      set | clear             the endpoint: 0 or the negative errno
  *      exit                    as it is, without a word to the device
@@ -23,6 +24,7 @@
 #include "checks.h"
 
 #define SLOTS 80
+#define INQUIRY 1024
 
 /* What a head in flight is; by queue, for there are as many heads in each. */
 static struct {
@@ -79,6 +81,34 @@ static void offer_tmf(unsigned subtype, unsigned lun, unsigned tag) {
         guest_write(&dev, head_of(slot), &h, sizeof(h));
         offer(CTL, p, 2, subtype, slot);
         sent(CTL);
+}
+
+static void inquire(unsigned lun, bool vital, unsigned page) {
+        unsigned slot = slot_take();
+        struct virtio_scsi_cmd_req h = {
+                .lun = {1, 1, (uint8_t) (0x40 | lun >> 8), (uint8_t) lun}, .cdb = {0x12, vital, (uint8_t) page, INQUIRY >> 8, INQUIRY & 0xff},
+        };
+        uint64_t data = DATA_AT + slot * 4096;
+        struct piece p[3] = {{head_of(slot), REQ, false}, {head_of(slot) + 256, RESP, true}, {data, INQUIRY, true}};
+        struct virtio_scsi_cmd_resp resp;
+        struct vring_used_elem e;
+        uint8_t bytes[INQUIRY];
+
+        guest_write(&dev, head_of(slot), &h, sizeof(h));
+        queue_offer(&dev, IO, p, 3, 0);
+        queue_kick(&dev, IO);
+        if (!queue_wait(&dev, IO, &e, DEADLINE))
+                die("no answer");
+        guest_read(&dev, head_of(slot) + 256, &resp, sizeof(resp));
+        if (resp.response || resp.status)
+                die("response %u status %u", resp.response, resp.status);
+
+        guest_read(&dev, data, bytes, sizeof(bytes));
+        for (unsigned i = 0; i < INQUIRY - resp.resid; i++)
+                printf("%02x", bytes[i]);
+        printf("\n");
+        slot_used[slot] = false;
+        queue_free(&dev, IO, (uint16_t) e.id);
 }
 
 static bool answer(unsigned q) {
@@ -152,6 +182,10 @@ int talk(const char *node, const char *wwpn) {
                         sent(IO);
                 } else if (sscanf(line, "tmf %u %u %u", &a, &b, &c) == 3)
                         offer_tmf(a, b, c);
+                else if (sscanf(line, "inquiry %u %x", &a, &b) == 2)
+                        inquire(a, true, b);
+                else if (sscanf(line, "inquiry %u", &a) == 1)
+                        inquire(a, false, 0);
                 else if (strcmp(line, "next\n") == 0)
                         next();
                 else if (strcmp(line, "set\n") == 0)
