@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks that are late, go and come back: one rule, whatever the event was called."""
 import os
+import subprocess
 from pathlib import Path
 
-from labdisks import DmDisk, NullDisk, dm_disks, mk_multipath, multipath_maps, udev_settle
+from labdisks import DmDisk, NullDisk, dm_disks, mk_multipath, multipath_maps, rm_multipath, udev_settle
 from labkit import ConfigfsTrace, LabTest, run, service_restart, service_start, service_stop, wait_until
 
 DEBUG_ADD = Path("/sys/bus/pseudo/drivers/scsi_debug/add_host")
@@ -90,6 +91,23 @@ class LateTest(LabTest):
             wait_until("the LUN is well again", lambda: (lun.get("State"), lun.get("Health")) == ("online", "ok"), 60)
             self.assertEqual(trace.changes(), [])
         self.assertEqual((target.tpg / "lun/lun_2").stat().st_ino, inode)
+
+    def test_ready_waits_for_a_map(self) -> None:
+        """vhscsictl ready: not yet, without the map; with --wait it ends when the map is there, and all is well then."""
+        rm_multipath()
+        self.addCleanup(rm_multipath)
+        self.addCleanup(self.destroy_ours)
+        target = self.api.create()
+        lun = target.add_lun("dm-uuid=mpath-1Linux_scsi_debug_2000")
+        ready = ["vhscsictl", "ready", target.wwn]
+        result = run(ready, check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("LUN 0", result.stdout + result.stderr)
+        with subprocess.Popen([*ready, "--wait=250s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as waiting:
+            mk_multipath(1)
+            out, _ = waiting.communicate(timeout=60)
+            state = lun.get("State")
+        self.assertEqual((waiting.returncode, state), (0, "online"), out)
 
     def test_many_at_once(self) -> None:
         """64 disks appear in one go, with a daemon that waits for them: none is missed."""
