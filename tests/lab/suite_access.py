@@ -2,6 +2,7 @@
 """Who may do what: nobody reads, root changes, a polkit rule gives out single actions."""
 import json
 import re
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -15,6 +16,8 @@ READING = {MANAGER: {"GetTarget", "ListTargets", "ListDevices", "Check"}, TARGET
            LUN: {"GetStatistics"}}
 OWNERS = Path("/run/vhscsid/owners.json")
 RULE = Path("/etc/polkit-1/rules.d/10-lab.rules")
+SAMPLE = Path("/usr/share/doc/vhscsid/examples/org.vhostscsi.rules")
+OPERATOR = "lab-operator"
 DUMMY = {"s": "/dev/null", "u": 0, "b": True, "a{sv}": {}, "o": "/x", "t": 0, "h": 0}
 
 
@@ -99,6 +102,32 @@ class AccessTest(LabTest):
         self.assertEqual(self.as_nobody(target.path, TARGET, "RemoveLun", "ua{sv}", 1, {}), "")
         self.assertEqual(self.as_nobody(ROOT, MANAGER, "CreateTarget", "sa{sv}", "", {}), ACCESS_DENIED)
         self.assertEqual(self.as_nobody(target.path, TARGET, "Destroy", "a{sv}", {}), ACCESS_DENIED)
+
+    def test_the_sample_rule(self) -> None:
+        """Who may start virtual machines, a member of group libvirt, may acquire targets for them, and no more."""
+        disk, = dm_disks(1)
+        target = self.api.create()
+        run(["useradd", "--no-create-home", "--groups=libvirt", OPERATOR])
+        self.addCleanup(run, ["userdel", OPERATOR])
+
+        def tried(user: str, remote: Remote, member: str, sig: str, *args) -> str:
+            return as_user(user, lambda: attempt(remote.path, remote.interface, member, sig, *args))
+
+        acquire = (self.api.manager, "Acquire", "ssa{sv}", target.wwn, "vm")
+        self.assertEqual(tried(OPERATOR, *acquire, {}), ACCESS_DENIED)
+        shutil.copy(SAMPLE, RULE)
+        self.addCleanup(RULE.unlink)
+        wait_until("polkit knows the rule", lambda: tried(OPERATOR, *acquire, {}) == "")
+        self.assertEqual(target.get("Owners"), ["vm"])
+        self.assertEqual(tried("nobody", *acquire, {}), ACCESS_DENIED)
+        with self.unchanged():
+            self.assertEqual(tried(OPERATOR, *acquire, options({"force": True})), ACCESS_DENIED)
+            self.assertEqual(tried(OPERATOR, *acquire, options({"seed": "x"})), ACCESS_DENIED)
+            self.assertEqual(tried(OPERATOR, target, "AddLun", "sa{sv}", disk.device, {}), ACCESS_DENIED)
+            self.assertEqual(tried(OPERATOR, target, "Destroy", "a{sv}", {}), ACCESS_DENIED)
+            self.assertEqual(tried(OPERATOR, self.api.manager, "CreateTarget", "sa{sv}", "", {}), ACCESS_DENIED)
+        self.assertEqual(tried(OPERATOR, self.api.manager, "Release", "ssa{sv}", target.wwn, "vm", {}), "")
+        self.assertEqual(target.get("Owners"), [])
 
     def nobody_process(self) -> str:
         if not hasattr(self, "sleeper"):
