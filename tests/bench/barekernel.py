@@ -132,13 +132,14 @@ def initramfs(kernel: LabKernel | PackagedKernel, script: str, files: dict[str, 
     return cpio.finish()
 
 
-def run_bare(kernel: LabKernel | PackagedKernel, script: str, files: dict[str, str], machine: list[str], timeout: float) -> str:
+def run_bare(kernel: LabKernel | PackagedKernel, script: str, files: dict[str, str], machine: list[str], timeout: float,
+             append: str = "") -> str:
     """What the script printed, on a machine of its own."""
     with tempfile.TemporaryDirectory(prefix="vhscsid-bench.") as d:
         (Path(d) / "initrd").write_bytes(initramfs(kernel, script, files))
         argv = ["qemu-system-x86_64", "-machine", "q35", *machine, "-cpu", "max,erms=off", "-m", "1024", "-nodefaults", "-no-user-config",
                 "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", str(kernel.vmlinuz), "-initrd", f"{d}/initrd",
-                "-append", "console=ttyS0 mitigations=off quiet panic=-1 oops=panic rdinit=/init"]
+                "-append", f"console=ttyS0 mitigations=off quiet panic=-1 oops=panic rdinit=/init {append}"]
         out = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout).stdout.replace("\r", "")
     if not re.search(r"^DONE$", out, re.M) or re.search(r"^COMPLAINTS$", out, re.M):
         raise LabError(f"it did not get to its end, or the kernel complained:\n{out[-3000:]}")
