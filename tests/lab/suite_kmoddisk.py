@@ -123,7 +123,7 @@ class KmodDisk(KmodTest):
             talk.send(f"read {tag} 0")
             self.assertRegex(talk.tell("next"), rf"io {tag} response 0 status [02]")
         talk.send("batch 20 30 1", "batch 50 20 0")
-        self.assertEqual(talk.answers(20), [f"io {tag} response 0 status 0" for tag in range(50, 70)])
+        self.assertEqual(sorted(talk.answers(20)), [f"io {tag} response 0 status 0" for tag in range(50, 70)])
         self.assertEqual([talk.function(f, 0) for f in (ABORT_TASK_SET, LUN_RESET)], [SUCCEEDED] * 2)
         self.assertEqual([talk.function(QUERY_TASK, 1, tag) for tag in (1, 49, 50)], [SUCCEEDED, SUCCEEDED, OK])
         disk.resume()
