@@ -2,9 +2,7 @@
 /* The node: what QEMU sets up by ioctl, in the order and with the errors of vhost. */
 #include <linux/compat.h>
 #include <linux/eventfd.h>
-#include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/log2.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -18,56 +16,6 @@
 	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ANY_LAYOUT) |	\
 	 BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |				\
 	 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | BIT_ULL(VIRTIO_SCSI_F_HOTPLUG))
-
-/* -- kicks */
-
-static int kick_wake(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
-{
-	struct vhscsi_queue *q = container_of(wait, struct vhscsi_queue, kick_wait);
-
-	if (key_to_poll(key) & EPOLLIN) {
-		q->stats.kicks++;	/* the eventfd's lock is held */
-		vhscsi_queue_wake(q);
-	}
-	return 0;
-}
-
-static void kick_queue(struct file *f, wait_queue_head_t *head, poll_table *table)
-{
-	struct vhscsi_queue *q = container_of(table, struct vhscsi_queue, kick_table);
-
-	q->kick_head = head;
-	add_wait_queue(head, &q->kick_wait);
-}
-
-/* After this nobody is in kick_wake any more. */
-static void kick_stop(struct vhscsi_queue *q)
-{
-	if (q->kick_head)
-		remove_wait_queue(q->kick_head, &q->kick_wait);
-	q->kick_head = NULL;
-	if (q->kick)
-		fput(q->kick);
-	q->kick = NULL;
-}
-
-static int kick_set(struct vhscsi_queue *q, int fd)
-{
-	struct file *f = NULL;
-
-	if (fd != VHOST_FILE_UNBIND) {
-		f = eventfd_fget(fd);
-		if (IS_ERR(f))
-			return PTR_ERR(f);
-	}
-
-	kick_stop(q);
-	q->kick = f;
-	/* One that came before us counts. */
-	if (f && vfs_poll(f, &q->kick_table) & EPOLLIN)
-		vhscsi_queue_wake(q);
-	return 0;
-}
 
 /* -- the life of an open node */
 
@@ -95,17 +43,8 @@ static int vhscsi_open(struct inode *inode, struct file *f)
 	INIT_LIST_HEAD(&d->functions);
 	limit_init(&d->resets);
 	limit_init(&d->breaks);
-	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
-		struct vhscsi_queue *q = &d->queue[i];
-
-		mutex_init(&q->mutex);
-		q->dev = d;
-		q->index = i;
-		init_llist_head(&q->done);
-		INIT_WORK(&q->done_work, vhscsi_done_work);
-		init_waitqueue_func_entry(&q->kick_wait, kick_wake);
-		init_poll_funcptr(&q->kick_table, kick_queue);
-	}
+	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
+		vhscsi_queue_init(&d->queue[i], d, i);
 	f->private_data = d;
 	return 0;
 }
@@ -178,7 +117,7 @@ static int vhscsi_release(struct inode *inode, struct file *f)
 	mutex_unlock(&d->mutex);
 
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++)
-		kick_stop(&d->queue[i]);
+		vhscsi_queue_stop(&d->queue[i]);
 	vhscsi_workers_stop(d);
 
 	for (i = 0; i < VHSCSI_MAX_QUEUES; i++) {
@@ -198,13 +137,6 @@ static int vhscsi_release(struct inode *inode, struct file *f)
 }
 
 /* -- SET_ENDPOINT */
-
-static bool ring_access_ok(const struct vhscsi_ring *r)
-{
-	return access_ok(r->desc, r->num * sizeof(*r->desc)) &&
-	       access_ok(r->avail, struct_size(r->avail, ring, r->num + 1)) &&
-	       access_ok(r->used, struct_size(r->used, ring, r->num) + sizeof(u16));
-}
 
 /* Every portal group of the target that can be had; tells why when it is none. */
 static int tpgs_join(struct vhscsi_dev *d, const char *wwpn)
@@ -284,7 +216,7 @@ static int dev_attach(struct vhscsi_dev *d, const struct vhost_scsi_target *t)
 
 		if (!ring->desc && !ring->avail && !ring->used)
 			continue;
-		if (!ring->num || !ring_access_ok(ring))
+		if (!ring->num || !vhscsi_queue_access_ok(ring))
 			return -EFAULT;
 		n += !d->queue[i].pinned;
 	}
@@ -353,19 +285,6 @@ static int dev_worker(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
 	if (copy_from_user(&s, arg, sizeof(s)))
 		return -EFAULT;
 	return vhscsi_worker_remove(d, s.worker_id);
-}
-
-static int queue_worker(struct vhscsi_queue *q, unsigned int cmd,
-			struct vhost_vring_worker __user *arg)
-{
-	struct vhost_vring_worker w;
-
-	if (copy_from_user(&w, arg, sizeof(w)))
-		return -EFAULT;
-	if (cmd == VHOST_ATTACH_VRING_WORKER)
-		return vhscsi_worker_attach(q, w.worker_id);
-	/* Ours are dealt out by SET_ENDPOINT. */
-	return q->worker ? put_user(q->worker->id, &arg->worker_id) : -EINVAL;
 }
 
 static int dev_set_owner(struct vhscsi_dev *d)
@@ -440,109 +359,6 @@ static int dev_set_mem(struct vhscsi_dev *d, struct vhost_memory __user *arg)
 	return 0;
 }
 
-static int queue_set_addr(struct vhscsi_queue *q, const struct vhost_vring_addr *a)
-{
-	struct vhscsi_ring ring;
-	int r = 0;
-
-	if (a->flags)
-		return -EOPNOTSUPP;
-	if (a->desc_user_addr != (unsigned long)a->desc_user_addr ||
-	    a->avail_user_addr != (unsigned long)a->avail_user_addr ||
-	    a->used_user_addr != (unsigned long)a->used_user_addr)
-		return -EFAULT;
-	if (a->avail_user_addr % VRING_AVAIL_ALIGN_SIZE ||
-	    a->used_user_addr % VRING_USED_ALIGN_SIZE)
-		return -EINVAL;
-
-	mutex_lock(&q->mutex);
-	ring = q->ring;
-	ring.desc = u64_to_user_ptr(a->desc_user_addr);
-	ring.avail = u64_to_user_ptr(a->avail_user_addr);
-	ring.used = u64_to_user_ptr(a->used_user_addr);
-	ring.told_valid = false;
-	if (q->live && !ring_access_ok(&ring))
-		r = -EINVAL;
-	else
-		q->ring = ring;
-	mutex_unlock(&q->mutex);
-	return r;
-}
-
-static int queue_set_eventfd(struct vhscsi_queue *q, struct eventfd_ctx **slot, int fd)
-{
-	struct eventfd_ctx *ctx = NULL;
-
-	if (fd != VHOST_FILE_UNBIND) {
-		ctx = eventfd_ctx_fdget(fd);
-		if (IS_ERR(ctx))
-			return PTR_ERR(ctx);
-	}
-	mutex_lock(&q->mutex);
-	swap(ctx, *slot);
-	mutex_unlock(&q->mutex);
-	if (ctx)
-		eventfd_ctx_put(ctx);
-	return 0;
-}
-
-static long dev_vring(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
-{
-	struct vhost_vring_state s;
-	struct vhost_vring_addr a;
-	struct vhost_vring_file f;
-	struct vhscsi_queue *q;
-	u32 index;
-
-	if (get_user(index, (u32 __user *)arg))
-		return -EFAULT;
-	if (index >= VHSCSI_MAX_QUEUES)
-		return -ENOBUFS;
-	q = &d->queue[index];
-
-	switch (cmd) {
-	case VHOST_SET_VRING_NUM:
-		if (q->live)
-			return -EBUSY;
-		if (copy_from_user(&s, arg, sizeof(s)))
-			return -EFAULT;
-		if (!is_power_of_2(s.num) || s.num > VHSCSI_MAX_RING)
-			return -EINVAL;
-		q->ring.num = s.num;
-		return 0;
-	case VHOST_SET_VRING_BASE:
-		if (q->live)
-			return -EBUSY;
-		if (copy_from_user(&s, arg, sizeof(s)))
-			return -EFAULT;
-		if (s.num > U16_MAX)
-			return -EINVAL;
-		q->ring.last_avail = s.num;
-		return 0;
-	case VHOST_GET_VRING_BASE:
-		s.index = index;
-		s.num = READ_ONCE(q->ring.last_avail);
-		return copy_to_user(arg, &s, sizeof(s)) ? -EFAULT : 0;
-	case VHOST_SET_VRING_ADDR:
-		if (copy_from_user(&a, arg, sizeof(a)))
-			return -EFAULT;
-		return queue_set_addr(q, &a);
-	case VHOST_ATTACH_VRING_WORKER:
-	case VHOST_GET_VRING_WORKER:
-		return queue_worker(q, cmd, arg);
-	case VHOST_SET_VRING_KICK:
-	case VHOST_SET_VRING_CALL:
-	case VHOST_SET_VRING_ERR:
-		if (copy_from_user(&f, arg, sizeof(f)))
-			return -EFAULT;
-		if (cmd == VHOST_SET_VRING_KICK)
-			return kick_set(q, f.fd);
-		return queue_set_eventfd(q, cmd == VHOST_SET_VRING_CALL ?
-					 &q->call : &q->err, f.fd);
-	}
-	return -ENOTTY;
-}
-
 static int dev_events_missed(struct vhscsi_dev *d, unsigned int cmd, u32 __user *arg)
 {
 	u32 v;
@@ -608,7 +424,7 @@ static long dev_ioctl(struct vhscsi_dev *d, unsigned int cmd, void __user *arg)
 	case VHOST_SET_VRING_KICK:
 	case VHOST_SET_VRING_CALL:
 	case VHOST_SET_VRING_ERR:
-		return dev_vring(d, cmd, arg);
+		return vhscsi_queue_ioctl(d, cmd, arg);
 	}
 	return -ENOTTY;
 }

@@ -223,6 +223,13 @@ void vhscsi_uevent(const char *event, const struct vhscsi_dev *d, u16 tag);
 /* dev.c */
 extern const struct file_operations vhscsi_fops;
 
+/* queue.c */
+void vhscsi_queue_init(struct vhscsi_queue *q, struct vhscsi_dev *d, unsigned int index);
+/* After it nobody kicks. */
+void vhscsi_queue_stop(struct vhscsi_queue *q);
+bool vhscsi_queue_access_ok(const struct vhscsi_ring *r);
+long vhscsi_queue_ioctl(struct vhscsi_dev *d, unsigned int cmd, void __user *arg);
+
 /* worker.c */
 int vhscsi_workers_start(struct vhscsi_dev *d, unsigned int wanted);
 void vhscsi_workers_stop(struct vhscsi_dev *d);
