@@ -16,7 +16,7 @@ from host.qmp import Qmp
 from host.stages import LabError, stage
 
 MEMORY = 3072
-BOOT_TIMEOUT = 240
+BOOT_TIMEOUT = 600
 CMDLINE = ("root=/dev/vda rw console=ttyS0 mitigations=off quiet loglevel=5 panic=0 oops=panic net.ifnames=0 "
            "systemd.show_status=0")
 _libc = ctypes.CDLL(None, use_errno=True)
