@@ -67,7 +67,9 @@ from nested import NestedGuest
 wwn = %r
 run(["vhscsictl", "acquire", wwn, "lab", "--wait=2min"], timeout=150)
 luns = VHOST / wwn / "tpgt_1/lun"
-inodes = {p.name: os.stat(p).st_ino for p in luns.glob("lun_*/*")}
+def links():
+    return {str(p): p.lstat().st_ino for p in luns.glob("lun_*/*") if p.is_symlink()}
+inodes = links()
 guest = NestedGuest("gate")
 guest.start(wwn)
 block = guest.block(0)
@@ -84,7 +86,7 @@ with ConfigfsTrace() as trace:
     api.manager.call("Rescan")
     status = progress()
     changes = trace.changes()
-same = inodes == {p.name: os.stat(p).st_ino for p in luns.glob("lun_*/*")}
+same = inodes == links()
 guest.stop()
 run(["vhscsictl", "release", wwn, "lab"])
 print(json.dumps([status["errors"], status["mismatches"], same, len(inodes), changes]))
@@ -144,7 +146,7 @@ def before_their_service(vm: Vm) -> None:
     """Ours comes first, for somebody has taken our After= away: theirs clears it all and makes it again, and in the end ours is complete."""
     wanted = prepare(vm)
     vm.run("sed 's/ target.service rtslib-fb-targetctl.service//' \"$(systemctl show -P FragmentPath vhscsid)\" > /etc/systemd/system/vhscsid.service"
-           " && ! grep -q rtslib /etc/systemd/system/vhscsid.service && systemctl daemon-reload && systemctl reenable -q vhscsid")
+           " && ! grep -q rtslib-fb-targetctl /etc/systemd/system/vhscsid.service && systemctl daemon-reload && systemctl reenable -q vhscsid")
     enable_theirs(vm, "vhscsid.service")
     vm.reboot()
     check(vm, wanted, "active")
