@@ -138,45 +138,79 @@ static int vhscsi_release(struct inode *inode, struct file *f)
 
 /* -- SET_ENDPOINT */
 
-/* Every portal group of the target that can be had; tells why when it is none. */
+static int tpg_claim(struct vhscsi_tpg *tpg, struct vhscsi_dev *d)
+{
+	int r = 0;
+
+	mutex_lock(&tpg->mutex);
+	if (!tpg->session) {
+		r = -ENODEV;
+	} else if (tpg->dev) {
+		r = -EEXIST;
+	} else {
+		tpg->dev = d;
+		tpg->joining = true;
+	}
+	mutex_unlock(&tpg->mutex);
+	return r;
+}
+
+/* It cannot be removed while a guest is attached. After an error it may be gone. */
+static int tpg_join(struct vhscsi_tpg *tpg, int r)
+{
+	r = r ?: target_depend_item(&tpg->se.tpg_group.cg_item);
+	if (r) {
+		mutex_lock(&tpg->mutex);
+		tpg->dev = NULL;
+		mutex_unlock(&tpg->mutex);
+	}
+	vhscsi_tpg_joined(tpg);
+	return r;
+}
+
+/*
+ * Every portal group of the target that can be had, or none if one of them is another's;
+ * tells why when it is none. First they are claimed, and then configfs is told, with
+ * no mutex held: it takes its own, under which it calls us elsewhere.
+ */
 static int tpgs_join(struct vhscsi_dev *d, const char *wwpn)
 {
+	int r = -ENODEV, taken = 0;
 	struct vhscsi_tpg *tpg;
-	int r = -ENODEV, n = 0;
+	unsigned int i, n = 0;
 
 	mutex_lock(&vhscsi_tpgs_mutex);
 	list_for_each_entry(tpg, &vhscsi_tpgs, link) {
 		if (strcmp(tpg->tport->name, wwpn))
 			continue;
 
-		mutex_lock(&tpg->mutex);
-		if (!tpg->session) {
-			r = -ENODEV;
-		} else if (tpg->dev) {
-			r = -EEXIST;
-		} else {
-			/* It cannot be removed while a guest is attached. */
-			r = target_depend_item(&tpg->se.tpg_group.cg_item);
-			if (!r) {
-				tpg->dev = d;
-				d->tpg[tpg->tag] = tpg;
-				n++;
-			}
-		}
-		mutex_unlock(&tpg->mutex);
-		/* All of them or none. */
+		r = tpg_claim(tpg, d);
 		if (r == -EEXIST)
-			break;
+			taken = r;
+		else if (!r)
+			d->tpg[tpg->tag] = tpg;
 	}
 	mutex_unlock(&vhscsi_tpgs_mutex);
 
-	if (r == -EEXIST || !n) {
-		tpgs_leave(d);
-		/* A LUN may have come or gone meanwhile. */
-		vhscsi_evt_drop(d);
-		return r;
+	for (i = 0; i < VHSCSI_MAX_TARGETS; i++) {
+		int joined;
+
+		if (!d->tpg[i])
+			continue;
+		joined = tpg_join(d->tpg[i], taken);
+		if (joined) {
+			d->tpg[i] = NULL;
+			r = joined;
+		} else {
+			n++;
+		}
 	}
-	return 0;
+
+	if (n)
+		return 0;
+	/* A LUN may have come or gone meanwhile. */
+	vhscsi_evt_drop(d);
+	return taken ?: r;
 }
 
 static int queues_start(struct vhscsi_dev *d)

@@ -4,6 +4,7 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/wait.h>
 #include <scsi/scsi_proto.h>
 #include <target/target_core_fabric.h>
 
@@ -12,6 +13,7 @@
 LIST_HEAD(vhscsi_tpgs);
 /* Guards the list above. */
 DEFINE_MUTEX(vhscsi_tpgs_mutex);
+static DECLARE_WAIT_QUEUE_HEAD(tpg_wait);
 
 static struct target_core_fabric_ops vhscsi_ops;
 
@@ -261,7 +263,18 @@ static struct se_portal_group *fabric_make_tpg(struct se_wwn *wwn, const char *n
 	return &tpg->se;
 }
 
-/* No guest is attached: that one depends on it, and configfs refuses. */
+/* The last that its claimer does with it, if it does not depend on it. */
+void vhscsi_tpg_joined(struct vhscsi_tpg *tpg)
+{
+	/* With fabric_drop_tpg: all that was done with it is done by then. */
+	smp_store_release(&tpg->joining, false);
+	wake_up_all(&tpg_wait);
+}
+
+/*
+ * No guest is attached: that one depends on it, and configfs refuses. But somebody may
+ * have found it in the list and be about to hear that it is gone.
+ */
 static void fabric_drop_tpg(struct se_portal_group *se)
 {
 	struct vhscsi_tpg *tpg = to_vhscsi_tpg(se);
@@ -269,6 +282,8 @@ static void fabric_drop_tpg(struct se_portal_group *se)
 	mutex_lock(&vhscsi_tpgs_mutex);
 	list_del(&tpg->link);
 	mutex_unlock(&vhscsi_tpgs_mutex);
+	/* With vhscsi_tpg_joined. */
+	wait_event(tpg_wait, !smp_load_acquire(&tpg->joining));
 
 	if (tpg->session)
 		target_remove_session(tpg->session);

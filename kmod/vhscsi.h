@@ -203,6 +203,7 @@ struct vhscsi_tpg {
 	struct se_session *session;
 	unsigned int nluns;
 	struct vhscsi_dev *dev;
+	bool joining;			/* dev's it is, but configfs does not know it yet */
 };
 
 static inline struct vhscsi_tpg *to_vhscsi_tpg(struct se_portal_group *se)
@@ -274,6 +275,7 @@ void vhscsi_evt_drop(struct vhscsi_dev *d);
 /* fabric.c */
 extern struct list_head vhscsi_tpgs;
 extern struct mutex vhscsi_tpgs_mutex;
+void vhscsi_tpg_joined(struct vhscsi_tpg *tpg);
 int vhscsi_fabric_register(const char *name);
 void vhscsi_fabric_unregister(void);
 
