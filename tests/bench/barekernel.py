@@ -59,7 +59,14 @@ show() {                # NAME: LUN 0 of both
 
 """.replace("WWN", WWN)
 END = """
-dmesg | grep -E 'BUG:|WARNING:|Oops|Call Trace' && echo COMPLAINTS
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+if echo scan 2>/dev/null > /sys/kernel/debug/kmemleak; then
+    # What is younger than that is not looked at.
+    sleep 6
+    echo scan > /sys/kernel/debug/kmemleak
+    grep -B 4 -A 16 vhscsi /sys/kernel/debug/kmemleak && echo COMPLAINTS || echo LEAKS none
+fi
+dmesg | grep -E -A 100 'BUG:|WARNING:|Oops|Call Trace' && echo COMPLAINTS
 echo DONE
 poweroff -f
 """
@@ -142,5 +149,5 @@ def run_bare(kernel: LabKernel | PackagedKernel, script: str, files: dict[str, s
                 "-append", f"console=ttyS0 mitigations=off quiet panic=-1 oops=panic rdinit=/init {append}"]
         out = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout).stdout.replace("\r", "")
     if not re.search(r"^DONE$", out, re.M) or re.search(r"^COMPLAINTS$", out, re.M):
-        raise LabError(f"it did not get to its end, or the kernel complained:\n{out[-3000:]}")
+        raise LabError(f"it did not get to its end, or the kernel complained:\n{out[-8000:]}")
     return out
