@@ -96,7 +96,9 @@ class KmodDisk(KmodTest):
         disk, _ = self.slow()
         talk = Talk(self, self.fabric)
         self.suspend(disk)
-        talk.send("read 1 1", "write 2 1", f"tmf {ABORT_TASK} 1 1", f"tmf {LUN_RESET} 1 0")
+        talk.send("read 1 1", "write 2 1")
+        self.in_flight(2)
+        talk.send(f"tmf {ABORT_TASK} 1 1", f"tmf {LUN_RESET} 1 0")
         talk.child.kill()
         # It holds the device, so another cannot have it; looking is possible all the time.
         self.assertEqual(self.fabric.status()["attached"], "1")
