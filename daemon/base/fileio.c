@@ -59,18 +59,27 @@ int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *re
         return fd < 0 ? fd : read_all(fd, max, false, ret, ret_size);
 }
 
+static const char *why_not_private(const struct stat *st) {
+        return !S_ISREG(st->st_mode) ? "it is not a regular file" :
+                st->st_uid != geteuid() ? "it belongs to another user" :
+                st->st_mode & (S_IWGRP | S_IWOTH) ? "others may write it" : NULL;
+}
+
 int read_private_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_size, const char **ret_why) {
         _cleanup_close_ int fd = open_at(dirfd, path, O_NOFOLLOW);
         struct stat st;
 
-        if (fd < 0)
-                return fd;
+        *ret_why = NULL;
+        if (fd < 0) {
+                /* Without a capability not even root reads what another user keeps for himself. */
+                if (fd == -EACCES && fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                        *ret_why = why_not_private(&st);
+                return *ret_why ? -EPERM : fd;
+        }
         if (fstat(fd, &st) < 0)
                 return negative_errno();
 
-        *ret_why = !S_ISREG(st.st_mode) ? "it is not a regular file" :
-                   st.st_uid != geteuid() ? "it belongs to another user" :
-                   st.st_mode & (S_IWGRP | S_IWOTH) ? "others may write it" : NULL;
+        *ret_why = why_not_private(&st);
         return *ret_why ? -EPERM : read_all(fd, max, false, ret, ret_size);
 }
 

@@ -303,6 +303,7 @@ class StoreTest(LabTest):
         path = STORE / f"targets/{target.wwn}.json"
         directory = target.tpg / "lun/lun_0"
         inode, text = os.stat(directory).st_ino, path.read_text()
+        self.addCleanup(os.chown, path, 0, -1)
         for spoil, mend, why in ((lambda: os.chown(path, 1, -1), lambda: os.chown(path, 0, -1), "another user"),
                                  (lambda: path.chmod(0o666), lambda: path.chmod(0o600), "others may write")):
             spoil()
