@@ -254,6 +254,8 @@ int sysfs_holders(int dirfd, char ***ret) {
                         return r;
         }
 
+        /* sysfs has them in an order of its own, and the first one is named. */
+        strv_sort(names);
         *ret = TAKE_PTR(names);
         return 0;
 }

@@ -380,6 +380,7 @@ class LifeTest(LabTest):
         under = NullDisk(64)
         disk = DmDisk(under.device, sectors=size // 512)
         self.addCleanup(disk.remove)
+        self.addCleanup(self.destroy_ours)
         target = self.api.create()
         serial = target.add_lun(disk.device).get("UnitSerial")
 
@@ -416,6 +417,7 @@ class LifeTest(LabTest):
         lun = target.add_lun(f"by-id=dm-name-{disk.name}")
         self.assertEqual(lun.get("State"), "waiting")
         self.addCleanup(disk.remove)
+        self.addCleanup(self.destroy_ours)
         disk.create()
         lun.wait_state("online")
         mine = disk.uuid
@@ -434,6 +436,7 @@ class LifeTest(LabTest):
         first, second = DmDisk(NullDisk().device), DmDisk(NullDisk().device)
         for disk in (first, second):
             self.addCleanup(disk.remove)
+        self.addCleanup(self.destroy_ours)
         second.remove()
         target = self.api.create()
         luns = [target.add_lun(first.device), target.add_lun(f"by-id=dm-name-{second.name}")]
@@ -458,6 +461,7 @@ class LifeTest(LabTest):
         """Noticed at the next look, whoever takes it, and with a signal; the resume makes an event of its own."""
         disk = DmDisk(NullDisk().device)
         self.addCleanup(disk.remove)
+        self.addCleanup(self.destroy_ours)
         target = self.api.create()
         lun = target.add_lun(disk.device)
         watch = Watch(lun)

@@ -493,8 +493,9 @@ static void test_stack(Sys *s, const void *data) {
         dirfd = sysfs_open_block(s->root_fd, makedev(8, 0));
         g_assert_cmpint(sysfs_holders(dirfd, &all), ==, 0);
         g_assert_cmpuint(strv_length(all), ==, 3);
-        g_assert_cmpstr(all[0], ==, "md0");
+        g_assert_cmpstr(all[0], ==, "LVM volume v-g/b");
         g_assert_cmpstr(all[1], ==, "LVM volume vg/a");
+        g_assert_cmpstr(all[2], ==, "md0");
 
         free_disk = sysfs_open_block(s->root_fd, makedev(8, 16));
         g_assert_cmpint(sysfs_holders(free_disk, &none), ==, 0);
@@ -504,8 +505,8 @@ static void test_stack(Sys *s, const void *data) {
         part = sysfs_open_block(s->root_fd, makedev(8, 2));
         g_assert_cmpint(sysfs_holders(part, &holders), ==, 0);
         g_assert_cmpuint(strv_length(holders), ==, 2);
-        g_assert_cmpstr(holders[0], ==, "LVM volume vg/a");
-        g_assert_cmpstr(holders[1], ==, "LVM volume v-g/b");
+        g_assert_cmpstr(holders[0], ==, "LVM volume v-g/b");
+        g_assert_cmpstr(holders[1], ==, "LVM volume vg/a");
         g_assert_cmpint(sysfs_multipath_holder(part, &map), ==, 0);
         g_assert_null(map);
 }
