@@ -62,7 +62,8 @@ def run_guest_suite(vm: Vm, name: str) -> tuple[list[str], list[str]]:
     print(f"suite {name}", flush=True)
     failure = ""
     try:
-        vm.run(["python3", f"/{LIB}/runner.py", "/run/lab-result", name], timeout=SUITE_TIMEOUT, check=False, echo=True)
+        settings = [f"{k}={v}" for k, v in os.environ.items() if k == "STORM_COUNT"]
+        vm.run(["env", *settings, "python3", f"/{LIB}/runner.py", "/run/lab-result", name], timeout=SUITE_TIMEOUT, check=False, echo=True)
         result = json.loads(vm.run(["cat", "/run/lab-result"]).text)
     except (LabError, json.JSONDecodeError) as e:
         failure = f"{e}\n{host_diagnostics(vm)}\nthe console ends so:\n{vm.console_tail()}"
