@@ -168,7 +168,6 @@ class StormTest(LabTest):
                 used[0] += ours1 - ours
                 used[1] += udevd1 - udevd
         print(f"    CPU of vhscsid / udevd's: {used[0] / used[1]:.3f}", flush=True)
-        self.assertLessEqual(used[0] / used[1], 0.1)
         self.assertGreater(losses(), lost, "no event was lost: that tells nothing")
 
     def test_idle_with_many(self) -> None:
