@@ -112,12 +112,20 @@ typedef struct Search {
         pthread_mutex_t lock;
         pthread_cond_t over;
         bool is_over;
+        bool is_abandoned;      /* nobody waits for it any more: it is the thread's */
         int result;
         Guest found;
 } Search;
 
+static void search_free(Search *s) {
+        pthread_cond_destroy(&s->over);
+        pthread_mutex_destroy(&s->lock);
+        free(s);
+}
+
 static void *search(void *userdata) {
         Search *s = userdata;
+        bool is_abandoned;
         Guest found = {};
         int r;
 
@@ -127,15 +135,12 @@ static void *search(void *userdata) {
         s->found = found;
         s->result = r;
         s->is_over = true;
+        is_abandoned = s->is_abandoned;
         pthread_cond_signal(&s->over);
         pthread_mutex_unlock(&s->lock);
+        if (is_abandoned)
+                search_free(s);
         return NULL;
-}
-
-static void search_free(Search *s) {
-        pthread_cond_destroy(&s->over);
-        pthread_mutex_destroy(&s->lock);
-        free(s);
 }
 
 static Search *search_new(const char *proc, const char *wwn, uid_t user) {
@@ -154,7 +159,7 @@ static Search *search_new(const char *proc, const char *wwn, uid_t user) {
         return s;
 }
 
-/* false: it is not over. */
+/* false: it is not over, and the thread's from now on. */
 static bool search_wait(Search *s, uint64_t timeout_usec) {
         struct timespec t;
         bool is_over;
@@ -172,6 +177,7 @@ static bool search_wait(Search *s, uint64_t timeout_usec) {
         while (!s->is_over && r == 0)
                 r = pthread_cond_timedwait(&s->over, &s->lock, &t);
         is_over = s->is_over;
+        s->is_abandoned = !is_over;
         pthread_mutex_unlock(&s->lock);
         return is_over;
 }
@@ -191,7 +197,7 @@ int qemu_process_find(const char *proc, const char *wwn, uid_t user, uint64_t ti
                 return -r;
         }
 
-        /* The thread has it, and its caller's texts, until the process ends. */
+        /* The thread has the caller's texts until it or the process ends. */
         if (!search_wait(s, timeout_usec)) {
                 pthread_detach(t);
                 return -ETIMEDOUT;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
 #include <glib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "kernel/qemu-process.h"
 #include "tree.h"
@@ -116,12 +118,18 @@ static void test_texts(void) {
 static void test_hang(void) {
         g_autofree char *proc = proc_new(), *line = g_build_filename(proc, "90", "status", NULL);
         Guest g = {};
+        int fd;
 
         put_status(proc, "90", "qemu", 0, 0);
         g_assert_cmpint(remove(line), ==, 0);
         g_assert_cmpint(mkfifo(line, 0600), ==, 0);
         g_assert_cmpint(qemu_process_find(proc, WWN, 0, 1000, &g), ==, -ETIMEDOUT);
         g_assert_cmpuint(g.pid, ==, 0);
+
+        /* It goes on, to nobody's use, and lets go of what it has. */
+        fd = open(line, O_WRONLY | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(close(fd), ==, 0);
         tree_remove(proc);
 }
 
