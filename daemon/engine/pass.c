@@ -8,7 +8,7 @@
 #include "kernel/lio.h"
 #include "kernel/qemu-process.h"
 
-#define THREADS_MAX 16U
+#define THREADS_MAX 32U
 /* The host's processes are seen in a moment as a rule; but one of them may be in the way, and the caller waits. */
 #define SEARCH_USEC UINT64_C(10000000)
 
