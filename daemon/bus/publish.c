@@ -15,7 +15,7 @@
 #define NAMES_MAX 16U
 
 typedef struct Publisher {
-        sd_bus *bus;
+        sd_bus *bus;            /* NULL: nobody is told */
         Engine *engine;
         sd_event_source *post;
         uint64_t generation;    /* of the manager, as told last */
@@ -46,7 +46,7 @@ static void names_add_copied(Names *names, int r, const char *name) {
 static void emit_changed(sd_bus *bus, const char *path, const char *interface, const Names *names) {
         int r;
 
-        if (names->n == 0)
+        if (names->n == 0 || !bus)
                 return;
 
         r = sd_bus_emit_properties_changed_strv(bus, path, interface, (char **) names->name);
@@ -55,7 +55,7 @@ static void emit_changed(sd_bus *bus, const char *path, const char *interface, c
 }
 
 static void emit_added(sd_bus *bus, const char *path) {
-        int r = sd_bus_emit_object_added(bus, path);
+        int r = bus ? sd_bus_emit_object_added(bus, path) : 0;
 
         if (r < 0)
                 log_warning_errno(r, "Cannot tell of new object %s", path);
@@ -65,6 +65,9 @@ static void emit_added(sd_bus *bus, const char *path) {
 static void emit_removed(sd_bus *bus, const char *path, const char *interface) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
+
+        if (!bus)
+                return;
 
         r = sd_bus_message_new_signal(bus, &m, VHOSTSCSI_ROOT_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved");
         if (r >= 0)
@@ -260,8 +263,12 @@ int publish_start(sd_bus *bus, Engine *e) {
         Publisher *p = &publisher;
         int r;
 
-        *p = (Publisher) { .bus = bus, .engine = e, .generation = e->registry.generation, .state = bus_manager_state(e),
+        *p = (Publisher) { .engine = e, .generation = e->registry.generation, .state = bus_manager_state(e),
                            .problems = bus_manager_problems(e) };
+
+        /* What is there by now is what whoever sees our name come reads. */
+        sweep(p);
+        p->bus = bus;
 
         r = sd_event_add_post(e->event, &p->post, on_post, p);
         if (r < 0)

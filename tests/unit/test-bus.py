@@ -1678,6 +1678,22 @@ class Signals(BusTest):
         self.assertEqual(set(removed), {target, lun})
         self.assertEqual(removed[target], set(plain(added[0].args[1])))
 
+    def test_a_start_tells_nothing(self) -> None:
+        """Whoever sees the name come reads what is there."""
+        target = self.create()
+        lun = self.add_lun(target, "wwid=36000")
+        waiting = self.add_lun(target, "wwid=36009")
+        self.assertEqual(self.host.stop(), 0, self.host.logged())
+        self.bus.drain()
+        self.host.start()
+        wait_until("the LUN", lambda: self.get(lun, LUN, "State") == "online")
+        self.assertEqual([s for s in self.bus.drain(0.3) if s.path and s.path.startswith(PATH)], [])
+        self.host.tell("disk 9")
+        wait_until("the other LUN", lambda: self.get(waiting, LUN, "State") == "online")
+        signals = self.bus.drain(0.3)
+        self.assertIn("State", set().union(*self.changes(signals, waiting)))
+        self.assertEqual(self.changes(signals, lun), [])
+
     def test_a_reader_tells_nothing(self) -> None:
         target = self.create()
         self.add_lun(target, "wwid=36000")
