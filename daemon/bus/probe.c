@@ -36,7 +36,7 @@ static int authorize_and_ask(Engine *e, sd_bus_message *m, Target *t, bool neede
         if (r <= 0)
                 return r;
 
-        return o->force || !t || !needed || !ready_can_ask(e, t) ? 1 : hold(e, m, t, timeout);
+        return o->force || !t || !needed || t->foreign ? 1 : hold(e, m, t, timeout);
 }
 
 int probe_before_removal(Engine *e, sd_bus_message *m, Target *t, unsigned actions, const EditOptions *o, sd_bus_error *error) {
@@ -100,7 +100,7 @@ int probe_hold(Engine *e, sd_bus_message *m, uint64_t timeout) {
 }
 
 bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t) {
-        if (request_take_probed(e, m) || !t || !ready_can_ask(e, t))
+        if (request_take_probed(e, m) || !t || t->foreign)
                 return true;
         /* With news of a guest, no answer is fresh. */
         if (!t->probe && t->endpoint_at > 0 && t->endpoint_at + FRESH_USEC > engine_now(e))
@@ -125,14 +125,22 @@ static bool wants_endpoint(sd_bus_message *m) {
         return false;
 }
 
+/* Without a LUN there is nothing to ask vhost_scsi by (facts 1.3). Who has the target nevertheless is found in /proc, but not told as its
+ * endpoint. */
+static bool knows_endpoint(const Engine *e, const Target *t) {
+        return t->n_luns > 0 || fabric_is_bundled(&e->fabric);
+}
+
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Engine *e = userdata;
         const char *path = sd_bus_message_get_path(m);
+        Target *t;
 
         if (!path || !wants_endpoint(m))
                 return 0;
 
-        return !probe_before_reading(e, m, object_path_find_target(e, path));
+        t = object_path_find_target(e, path);
+        return !probe_before_reading(e, m, t && knows_endpoint(e, t) ? t : NULL);
 }
 
 int probe_add(sd_bus *bus, Engine *e) {

@@ -9,8 +9,8 @@
 /* Holds reads of Target.Endpoint until it is fresh. */
 int probe_add(sd_bus *bus, Engine *e);
 
-/* The same for a method that looks: has it a fresh Endpoint, or the best that can be had? false: the handler returns 1 and is run again.
- * t NULL: there is none. */
+/* The same for a method that looks: has it a fresh Endpoint, or the best that can be had, and does it know of a QEMU whose guest does not run?
+ * false: the handler returns 1 and is run again. t NULL: there is none. What is foreign is not touched. */
 bool probe_before_reading(Engine *e, sd_bus_message *m, Target *t);
 
 /* The first lines of everything that takes something away, or gives it to somebody: authorized, and if not by force, with a fresh Endpoint.

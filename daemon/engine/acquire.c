@@ -111,7 +111,7 @@ static void fail(Request *r, Refusal *refusal) {
 static bool is_fresh(Engine *e, Request *r) {
         Target *t = registry_target(&e->registry, r->owner->wwn);
 
-        if (!r->waited || r->running || r->force || !t || owners_get(e, t->wwn) || !ready_can_ask(e, t))
+        if (!r->waited || r->running || r->force || !t || owners_get(e, t->wwn) || t->foreign)
                 return true;
         if (!r->asked) {
                 registry_mark_probe(&e->registry, t);

@@ -112,10 +112,6 @@ static int check_target(const Target *t, ProblemList *p) {
         return 0;
 }
 
-bool ready_can_ask(const Engine *e, const Target *t) {
-        return !t->foreign && (t->n_luns > 0 || fabric_is_bundled(&e->fabric));
-}
-
 int ready_check(Engine *e, const char *wwn, const char *owner, ProblemList *ret) {
         _cleanup_(problem_list_done) ProblemList p = {};
         const Target *t = registry_target(&e->registry, wwn);

@@ -19,10 +19,6 @@ typedef struct ProblemList {
 
 void problem_list_done(ProblemList *l);
 
-/* Is there a way to find out who is attached? Without a LUN there is nothing to ask vhost_scsi by (facts 1.3), and what is foreign is not
- * touched. */
-bool ready_can_ask(const Engine *e, const Target *t);
-
 /* wwn: canonical, or a foreign target's name; there need be no such target. Its endpoint was asked for just now. owner: whose having it is no
  * problem; "": nobody's is, NULL: everybody's. Looks at what is known, and waits for nothing. 0 or -ENOMEM; no problems: it is ready. */
 int ready_check(Engine *e, const char *wwn, const char *owner, ProblemList *ret);

@@ -1538,6 +1538,22 @@ class Owners(BusTest):
         self.host.tell("end")
         self.acquire("a")
 
+    def test_guests_without_a_lun(self) -> None:
+        """There is nothing to ask vhost_scsi by; but the process is there."""
+        self.host.tell(f"run 4711 {WWN} web1")
+        who = f"Guest web1 (pid 4711) runs with target {WWN}"
+        with self.unchanged():
+            with self.refused("InUse", saying=who):
+                self.acquire("a")
+            with self.refused("InUse", saying=who):
+                self.call(self.target, TARGET, "Destroy", "a{sv}", {})
+        self.assertEqual(self.check(owner="a"), ["in-use"])
+        self.assertEqual(self.get(self.target, TARGET, "Endpoint"), "unknown")
+        self.acquire("a", running=True)
+        self.release("a")
+        self.host.tell("end")
+        self.acquire("a")
+
     def test_a_full_disk(self) -> None:
         self.acquire("a")
         shutil.rmtree(self.host.dir / "run")
