@@ -9,7 +9,7 @@
 #include "model/source.h"
 #include "model/target.h"
 #include "store/document-json.h"
-#include "store/json.h"
+#include "store/json-text.h"
 
 #define FORMAT "vhscsid"
 

@@ -61,13 +61,5 @@ int json_add(Json *o, const char *key, Json *v);
 /* The same at the end of an array. */
 int json_append(Json *array, Json *v);
 
-typedef enum JsonStyle {
-        JSON_PLAIN,             /* one line, no blanks */
-        JSON_PRETTY,            /* a value a line, two blanks a level */
-} JsonStyle;
-
-/* As text with a newline at its end. Not by json-c, whose json_object_to_json_string() leaves a piece out where it gets no memory for its buffer, and
- * says that all is well (printbuf_memappend() in json_object.c: nobody looks at what it returns): a file would be saved with a hole in it. */
-int json_write(Json *o, JsonStyle style, char **ret, size_t *ret_size);
 /* Is the text within the limits but for its size? -EFBIG with a sentence. */
 int json_check_amount(const char *text, size_t size, const JsonLimits *limits, char **ret_why);

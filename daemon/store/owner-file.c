@@ -2,7 +2,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "store/json.h"
+#include "store/json-text.h"
 #include "store/owner-file.h"
 
 #define FILE_NAME "owners.json"

@@ -10,7 +10,7 @@
 #include "base/parse.h"
 #include "base/strv.h"
 #include "model/source.h"
-#include "store/json.h"
+#include "store/json-text.h"
 #include "store/removed.h"
 
 #define FILE_NAME "removed.json"

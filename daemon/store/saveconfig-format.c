@@ -5,7 +5,7 @@
 #include "base/parse.h"
 #include "model/plan.h"
 #include "model/source.h"
-#include "store/json.h"
+#include "store/json-text.h"
 #include "store/lost.h"
 #include "store/saveconfig.h"
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
-#include <stdio_ext.h>
 
 #include "base/map.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "model/attribute.h"
 #include "model/source.h"
-#include "store/json.h"
+#include "store/json-text.h"
 #include "store/target-json.h"
 
 static const char *const target_keys[] = { "version", "wwn", "label", "nexus", "wanted", "force", "adopted", "luns", NULL };
@@ -292,30 +291,18 @@ int target_json_parse(const char *text, size_t size, Target **ret, char **ret_wh
 /* Every change writes all LUNs of a target, so this goes by without a tree of them in json-c: with a thousand LUNs that was half the time of
  * AddLun, and half a megabyte all over the heap, each page of which we had to copy while a pass ran. */
 
-static void print_string(FILE *f, const char *s) {
-        putc('"', f);
-        for (;;) {
-                size_t n = 0;
-
-                while ((unsigned char) s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
-                        n++;
-                (void) fwrite(s, 1, n, f);
-                if (!s[n])
-                        break;
-
-                (void) fprintf(f, s[n] == '"' || s[n] == '\\' ? "\\%c" : "\\u%04x", (unsigned char) s[n]);
-                s += n + 1;
-        }
-        putc('"', f);
-}
-
 /* key: with what stands before it and with its colon. */
-static void print_member(FILE *f, const char *key, const char *value) {
-        (void) fputs(key, f);
-        print_string(f, value);
+static void put_member(JsonText *t, const char *key, const char *value) {
+        json_text_put_literal(t, key);
+        json_text_put_string(t, value, strlen(value));
 }
 
-static int print_unknown(FILE *f, Json *unknown) {
+static void put_number(JsonText *t, const char *key, uint64_t value) {
+        json_text_put_literal(t, key);
+        json_text_put_number(t, value);
+}
+
+static int put_unknown(JsonText *t, Json *unknown) {
         _cleanup_free_ char *text = NULL;
         size_t n;
         int r;
@@ -328,106 +315,96 @@ static int print_unknown(FILE *f, Json *unknown) {
                 return r;
 
         /* Its members, as they stand between the braces. */
-        putc(',', f);
-        (void) fwrite(text + 1, 1, n - strlen("{}\n"), f);
+        json_text_put_literal(t, ",");
+        json_text_put(t, text + 1, n - strlen("{}\n"));
         return 0;
 }
 
-static int print_attributes(FILE *f, char *const *attributes) {
-        (void) fputs(",\"attributes\":{", f);
+static void put_attributes(JsonText *t, char *const *attributes) {
+        json_text_put_literal(t, ",\"attributes\":{");
         for (char *const *a = attributes; *a; a++) {
                 const char *value = strchr(*a, '=');
-                _cleanup_free_ char *key = strndup(*a, (size_t) (value - *a));
 
-                if (!key)
-                        return -ENOMEM;
-                print_member(f, a > attributes ? "," : "", key);
-                print_member(f, ":", value + 1);
+                if (a > attributes)
+                        json_text_put_literal(t, ",");
+                json_text_put_string(t, *a, (size_t) (value - *a));
+                put_member(t, ":", value + 1);
         }
-        putc('}', f);
-
-        return 0;
+        json_text_put_literal(t, "}");
 }
 
-static int print_lun(FILE *f, const Lun *l) {
+static int put_lun(JsonText *t, const Lun *l) {
         const Backstore *b = l->backstore;
-        int r = 0;
+        int r;
 
-        (void) fprintf(f, "{\"number\":%" PRIu32, l->number);
-        print_member(f, ",\"source\":", b->source);
-        print_member(f, ",\"name\":", b->name);
-        print_member(f, ",\"serial\":", b->serial);
-        (void) fprintf(f, ",\"hba\":%" PRIu32 ",\"readonly\":%s", b->hba, b->readonly ? "true" : "false");
-        print_member(f, ",\"origin\":", lun_origin_to_string(l->origin));
-        (void) fputs(l->wanted ? ",\"wanted\":true" : l->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false", f);
+        put_number(t, "{\"number\":", l->number);
+        put_member(t, ",\"source\":", b->source);
+        put_member(t, ",\"name\":", b->name);
+        put_member(t, ",\"serial\":", b->serial);
+        put_number(t, ",\"hba\":", b->hba);
+        json_text_put_literal(t, b->readonly ? ",\"readonly\":true" : ",\"readonly\":false");
+        put_member(t, ",\"origin\":", lun_origin_to_string(l->origin));
+        json_text_put_literal(t, l->wanted ? ",\"wanted\":true" : l->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false");
 
         if (b->unmarked)
-                (void) fputs(",\"unmarked\":true", f);
+                json_text_put_literal(t, ",\"unmarked\":true");
         if (b->size > 0)
-                (void) fprintf(f, ",\"size\":%" PRIu64, MIN(b->size, (uint64_t) INT64_MAX));
+                put_number(t, ",\"size\":", MIN(b->size, (uint64_t) INT64_MAX));
         if (b->identity)
-                print_member(f, ",\"identity\":", b->identity);
+                put_member(t, ",\"identity\":", b->identity);
         if (b->mount)
-                print_member(f, ",\"mount\":", b->mount);
+                put_member(t, ",\"mount\":", b->mount);
         if (b->attributes)
-                r = print_attributes(f, b->attributes);
-        if (r >= 0)
-                r = print_unknown(f, l->unknown);
-        putc('}', f);
+                put_attributes(t, b->attributes);
+        r = put_unknown(t, l->unknown);
+        json_text_put_literal(t, "}");
 
         return r;
 }
 
-static int print_target(FILE *f, const Target *t) {
+static int put_target(JsonText *t, const Target *target) {
         bool first = true;
         int r = 0;
 
-        (void) fprintf(f, "{\"version\":%d", TARGET_JSON_VERSION);
-        print_member(f, ",\"wwn\":", t->wwn);
-        print_member(f, ",\"label\":", t->label);
-        print_member(f, ",\"nexus\":", t->nexus);
-        (void) fputs(t->wanted ? ",\"wanted\":true" : t->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false", f);
+        put_number(t, "{\"version\":", TARGET_JSON_VERSION);
+        put_member(t, ",\"wwn\":", target->wwn);
+        put_member(t, ",\"label\":", target->label);
+        put_member(t, ",\"nexus\":", target->nexus);
+        json_text_put_literal(t, target->wanted ? ",\"wanted\":true" :
+                                 target->force ? ",\"wanted\":false,\"force\":true" : ",\"wanted\":false");
 
-        if (t->adopted)
-                (void) fputs(",\"adopted\":true", f);
+        if (target->adopted)
+                json_text_put_literal(t, ",\"adopted\":true");
 
-        (void) fputs(",\"luns\":[", f);
-        for (size_t i = 0; r >= 0 && i < t->n_luns; i++) {
-                if (t->luns[i]->finished)
+        json_text_put_literal(t, ",\"luns\":[");
+        for (size_t i = 0; r >= 0 && i < target->n_luns; i++) {
+                if (target->luns[i]->finished)
                         continue;
 
                 if (!first)
-                        putc(',', f);
+                        json_text_put_literal(t, ",");
                 first = false;
-                r = print_lun(f, t->luns[i]);
+                r = put_lun(t, target->luns[i]);
         }
-        putc(']', f);
+        json_text_put_literal(t, "]");
 
         if (r >= 0)
-                r = print_unknown(f, t->unknown);
-        (void) fputs("}\n", f);
+                r = put_unknown(t, target->unknown);
+        json_text_put_literal(t, "}");
 
         return r;
 }
 
 int target_json_format(const Target *t, char **ret, size_t *ret_size) {
         _cleanup_free_ char *text = NULL;
-        size_t size = 0;
-        FILE *f;
-        int r;
+        JsonText out = {};
+        size_t size;
+        int r, k;
 
-        f = open_memstream(&text, &size);
-        if (!f)
-                return -ENOMEM;
-
-        (void) __fsetlocking(f, FSETLOCKING_BYCALLER);
-        r = print_target(f, t);
-        if (r >= 0 && ferror(f))
-                r = -ENOMEM;
-        if (fclose(f) != 0 && r >= 0)
-                r = -ENOMEM;
-        if (r < 0)
-                return r;
+        r = put_target(&out, t);
+        k = json_text_end(&out, &text, &size);
+        if (r < 0 || k < 0)
+                return r < 0 ? r : k;
 
         /* What could not be read again must not be written. */
         if (size - 1 > TARGET_JSON_MAX)

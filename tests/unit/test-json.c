@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/document-json.h"
-#include "store/json.h"
+#include "store/json-text.h"
 #include "store/saveconfig.h"
 
 /* Last, for it and daemon/base both have a MIN. */
