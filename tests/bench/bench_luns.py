@@ -14,7 +14,7 @@ from bench_restore import FLOOR, TRACE_KIB, WWN, apply_luns, listed, make_disks
 from labkit import TRACING, Api, ConfigfsTrace, Target, run, service_pid, service_start, service_stop, wait_until
 
 FEW = 16
-ROUNDS, TIMES = 3, 10           # ours and the floor's in turns
+ROUNDS, TIMES = 5, 20           # ours and the floor's in turns
 RUNS = 5
 
 
