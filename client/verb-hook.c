@@ -116,18 +116,43 @@ static int append_owner(sd_bus_message *m, const Hook *h, const Owner *o) {
         return r;
 }
 
+/* A call that the bus holds until the daemon is there would let that wait from then on, past the deadline: so it is started first, and told what
+ * is left. */
+static int start_daemon(Hook *h, sd_bus_error *error) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(h->client->bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                           "StartServiceByName");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "su", VHOSTSCSI_BUS_NAME, 0);
+
+        if (r >= 0)
+                r = sd_bus_call(h->client->bus, m, usec_left(h) + GRACE_USEC, error, NULL);
+
+        /* Not the bus's to start: it is there, or it is not. */
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN)) {
+                sd_bus_error_free(error);
+                return 0;
+        }
+
+        return r;
+}
+
 static int ask_once(Hook *h, const char *member, const char *wwn, const Owner *owner, sd_bus_error *error) {
         _cleanup_message_ sd_bus_message *m = NULL;
         uint64_t timeout;
         int r;
 
         h->watch.news = false;
-        timeout = MAX(usec_left(h), owner && owner->waits ? ASKED_USEC : 0);
         r = client_open(h->client, usec_left(h) + GRACE_USEC);
         if (r >= 0 && !h->watch.client) {
                 h->watch.client = h->client;
                 r = watch_daemon(&h->watch);
         }
+        if (r >= 0 && owner && owner->waits)
+                r = start_daemon(h, error);
+        timeout = MAX(usec_left(h), owner && owner->waits ? ASKED_USEC : 0);
         if (r >= 0)
                 r = sd_bus_message_new_method_call(h->client->bus, &m, VHOSTSCSI_BUS_NAME, VHOSTSCSI_ROOT_PATH, VHOSTSCSI_MANAGER_INTERFACE,
                                                    member);

@@ -982,6 +982,34 @@ export DBUS_SYSTEM_BUS_ADDRESS=unix:path={dir}/bus
         self.assertTrue(go)
 
 
+class TestHookStarted(HookCase):
+    """The daemon takes its time to start: what it is told of is what is left then, so that its own words come in time."""
+    SERVICE = """
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path={dir}/bus
+{{
+        echo '{{"on": "Acquire", "signature": "", "reply": []}}'
+        : > {dir}/started
+        cat {dir}/go
+}} | {mock} absent > {dir}/calls
+"""
+
+    def test_what_is_left(self):
+        self.mock.die()
+        os.mkfifo(f'{self.dir}/go')
+        begin = time.monotonic()
+        p = self.begin('prepare', self.domain(A), '--wait=20s')
+        with open(f'{self.dir}/go', 'w', encoding='ascii') as go:
+            while not os.path.exists(f'{self.dir}/started') or time.monotonic() - begin < 1.5:
+                self.assertLess(time.monotonic() - begin, 20, 'the bus starts nothing')
+                time.sleep(0.01)
+            go.write('{"own": true}\n')
+            go.flush()
+            self.end(p)
+        with open(f'{self.dir}/calls', encoding='ascii') as f:
+            call, = (c for c in map(json.loads, f) if c.get('member') == 'Acquire')
+        self.assertLessEqual(call['args'][2]['wait'], 18_500_000)
+
+
 class TestChange(Case):
     def test_create(self):
         self.mock.answer('CreateTarget', 'o', target_path(B))
