@@ -2,6 +2,7 @@
 """A kernel with nothing but busybox, both fabric modules and the initiator of tests/kmod: it boots in seconds, and need not be the lab's."""
 import lzma
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -95,6 +96,9 @@ class PackagedKernel:
     """Of a directory with the packages of one: linux-image, both linux-headers, linux-kbuild."""
 
     def __init__(self, packages: Path, work: Path):
+        missing = [package for program, package in (("depmod", "kmod"), ("pahole", "pahole")) if not shutil.which(program)]
+        if missing:
+            raise LabError(f"for a kernel from packages, apt-get install {' '.join(missing)}")
         with stage(f"unpacking {packages}") as s:
             for deb in sorted(packages.glob("*.deb")):
                 s.note(deb.name)
