@@ -9,9 +9,9 @@
  *     diff real fake                                 (the exit status is the result: no line may differ)
  *
  * The three devices must be of no use to anyone, without partitions, able to write and not able to discard (null_blk and brd are both). It
- * needs and makes core/iblock_990* and the targets naa.60014050000099**, refuses to run (exit status 2) if one of them is
- * there, and removes them. What depends on the device and on the kernel's version is printed as a letter. Exit status 0: the sequence
- * ran to its end, whatever the results. */
+ * needs and makes core/iblock_990* and the targets naa.60014050000099**, refuses to run (exit status 2) if one of them is there, and removes
+ * them. What depends on the device and on the kernel's version is printed as a letter. Exit status 0: the sequence ran to its end, whatever the
+ * results. With VHSCSID_FAKE_FABRIC=bundled in its environment the fake is vhscsi rather than vhost_scsi. */
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -449,6 +449,8 @@ int main(int argc, char *argv[]) {
 
 #ifdef CONFORMANCE_FAKE
         fake_reset();
+        if (streq_ptr(getenv("VHSCSID_FAKE_FABRIC"), "bundled"))
+                fake_set_bundled();
         for (unsigned i = 1; i < 4; i++)
                 fake_block_add_simple(makedev(250, i - 1), argv[i], i);
         fake_block_add(&(FakeBlock) { .devnum = makedev(1, 3), .node = "/dev/null", .not_block = true });

@@ -266,6 +266,8 @@ const NodeType node_type_wwn = {
         },
 };
 
+static const Attribute tpg_attributes[];
+
 static int show_nexus(const Node *n, const Attribute *a, const char *value, char page[static PAGE]) {
         if (!n->tpg.nexus)
                 return -ENODEV;
@@ -292,7 +294,8 @@ static int store_nexus(Node *n, const Attribute *a, char **value, const char *te
         if (n->tpg.nexus)
                 return -EEXIST;
 
-        fake_set_text(&n->tpg.nexus, protocol(text) == 'f' ? text + 3 : text);
+        /* vhscsi keeps all of it. */
+        fake_set_text(&n->tpg.nexus, protocol(text) == 'f' && n->type->attributes == tpg_attributes ? text + 3 : text);
         k = strlen(n->tpg.nexus);
         if (k > 0 && n->tpg.nexus[k - 1] == '\n')
                 n->tpg.nexus[k - 1] = 0;
