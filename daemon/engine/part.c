@@ -12,14 +12,8 @@ typedef struct Part {
         const ChangeOptions *options;
         const Mounts *mounts;
         Target *target;         /* NULL: it was turned down */
-        bool *drafted;          /* by change: it is not stored yet */
-        size_t n_drafted;
+        bool drafted;           /* something of it is not stored yet */
 } Part;
-
-static void note_drafted(Part *p, size_t i) {
-        p->n_drafted += !p->drafted[i];
-        p->drafted[i] = true;
-}
 
 static EditOptions edit_options(const Part *p) {
         return (EditOptions) { .timeout = UINT64_MAX, .force = p->options->common.force, .later = true };
@@ -92,8 +86,8 @@ static int perform_target(Part *p) {
                 change_turn_down(c, &refusal);
                 return 0;
         }
-        if (r >= 0 && (c->action == CHANGE_CREATE || c->action == CHANGE_ADOPT || c->action == CHANGE_LABEL))
-                note_drafted(p, 0);
+        if (r >= 0)
+                p->drafted = c->action == CHANGE_CREATE || c->action == CHANGE_ADOPT || c->action == CHANGE_LABEL;
 
         return r;
 }
@@ -136,18 +130,16 @@ static int perform_lun(Part *p, size_t i) {
                 change_turn_down(c, &refusal);
                 return 0;
         }
-        if (r >= 0)
-                note_drafted(p, i);
-
+        p->drafted = p->drafted || r >= 0;
         return r;
 }
 
-/* What the draft had made is as it was. */
-static int turn_down_drafted(Part *p, const Refusal *why) {
+/* Everything is as it was: what has failed, what the draft had made, and what was not begun. */
+static int turn_down(Part *p, const Refusal *why) {
         for (size_t i = 0; i < p->n; i++) {
                 _cleanup_(refusal_done) Refusal copy = {};
 
-                if (!p->drafted[i])
+                if (p->changes[i].action == CHANGE_KEEP || p->changes[i].action == CHANGE_REFUSE)
                         continue;
                 if (refuse(&copy, why->kind, "%s", why->text) != REFUSED)
                         return -ENOMEM;
@@ -158,13 +150,9 @@ static int turn_down_drafted(Part *p, const Refusal *why) {
 }
 
 int part_perform(Engine *e, Change *changes, size_t n, const ChangeOptions *o, const Mounts *mounts) {
-        _cleanup_free_ bool *drafted = calloc(n, sizeof *drafted);
         _cleanup_(refusal_done) Refusal refusal = {};
-        Part p = { .engine = e, .changes = changes, .n = n, .options = o, .mounts = mounts, .drafted = drafted };
+        Part p = { .engine = e, .changes = changes, .n = n, .options = o, .mounts = mounts };
         int r;
-
-        if (!drafted)
-                return -ENOMEM;
 
         r = perform_target(&p);
         for (size_t i = 1; r >= 0 && i < n; i++)
@@ -173,12 +161,12 @@ int part_perform(Engine *e, Change *changes, size_t n, const ChangeOptions *o, c
         if (r < 0) {
                 if (p.target)
                         draft_drop(e, p.target);
-        } else if (p.n_drafted > 0)
+        } else if (p.drafted)
                 r = draft_store(e, p.target, &refusal);
         if (r >= 0)
                 return 0;
         if (r != REFUSED)
                 (void) refuse(&refusal, REFUSAL_STORE_FAILED, "%s. Nothing was changed", strerror(-r));
 
-        return refusal.text ? turn_down_drafted(&p, &refusal) : -ENOMEM;
+        return refusal.text ? turn_down(&p, &refusal) : -ENOMEM;
 }

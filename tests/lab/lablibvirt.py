@@ -68,6 +68,11 @@ class Domain(NestedGuest):
         self.wait_ready()
         return self
 
+    def diagnosis(self) -> str:
+        """With what QEMU itself has said."""
+        log = Path(f"/var/log/libvirt/qemu/{self.name}.log")
+        return f"{super().diagnosis()}\n{log.read_text(errors='replace')[-2000:] if log.exists() else ''}"
+
     def alive(self) -> bool:
         return virsh("domstate", self.name, check=False).stdout.strip() in ("running", "paused")
 
