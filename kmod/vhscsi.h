@@ -25,6 +25,7 @@
 #ifndef VHSCSI_H
 #define VHSCSI_H
 
+#include <linux/completion.h>
 #include <linux/eventfd.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -120,6 +121,10 @@ struct vhscsi_worker {
 	unsigned int id;		/* where it is in dev->workers */
 	bool pool;			/* ours, not one that the owner asked for */
 	struct task_struct *task;
+	/* Its beginning: whose cgroups it joins, what came of it, and that it did. */
+	struct task_struct *owner;
+	int error;
+	struct completion begun;
 	DECLARE_BITMAP(todo, VHSCSI_MAX_QUEUES);
 	/* Polling: queues that do not kick, for how long, and that it is over. */
 	DECLARE_BITMAP(silent, VHSCSI_MAX_QUEUES);

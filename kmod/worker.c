@@ -202,6 +202,13 @@ static int worker_run(void *data)
 	struct vhscsi_dev *d = w->dev;
 	unsigned int i;
 
+	/*
+	 * What is done for a guest counts as the guest's. A QEMU without capabilities
+	 * could not say so of us: the cpuset controller asks for CAP_SYS_NICE.
+	 */
+	w->error = cgroup_attach_task_all(w->owner, current);
+	complete(&w->begun);
+
 	kthread_use_mm(d->mm);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
@@ -239,7 +246,6 @@ static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, bool pool)
 	unsigned int id = 0, n = 0, i;
 	struct vhscsi_worker *w;
 	struct task_struct *t;
-	int r;
 
 	for (i = 0; i < VHSCSI_MAX_WORKERS; i++)
 		n += d->workers[i] && d->workers[i]->pool == pool;
@@ -254,6 +260,9 @@ static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, bool pool)
 	w->dev = d;
 	w->id = id;
 	w->pool = pool;
+	/* Not of the thread that calls, which may be a virtual CPU with a quota of its own. */
+	w->owner = current->group_leader;
+	init_completion(&w->begun);
 
 	t = kthread_create(worker_run, w, "vhscsi-%d-%u", d->pid, id);
 	if (IS_ERR(t)) {
@@ -261,17 +270,18 @@ static struct vhscsi_worker *worker_new(struct vhscsi_dev *d, bool pool)
 		return ERR_CAST(t);
 	}
 	w->task = t;
+	wake_up_process(t);
+	wait_for_completion(&w->begun);
+	if (w->error) {
+		int r = w->error;
 
-	/* What is done for a guest counts as the guest's. */
-	r = cgroup_attach_task_all(current, t);
-	if (r) {
 		kthread_stop(t);
 		kvfree(w);
 		return ERR_PTR(r);
 	}
+
 	d->workers[id] = w;
 	d->nworkers++;
-	wake_up_process(t);
 	return w;
 }
 
