@@ -988,7 +988,6 @@ class TestHookStarted(HookCase):
 export DBUS_SYSTEM_BUS_ADDRESS=unix:path={dir}/bus
 {{
         echo '{{"on": "Acquire", "signature": "", "reply": []}}'
-        : > {dir}/started
         cat {dir}/go
 }} | {mock} absent > {dir}/calls
 """
@@ -996,11 +995,11 @@ export DBUS_SYSTEM_BUS_ADDRESS=unix:path={dir}/bus
     def test_what_is_left(self):
         self.mock.die()
         os.mkfifo(f'{self.dir}/go')
-        begin = time.monotonic()
         p = self.begin('prepare', self.domain(A), '--wait=20s')
+        # Who opens the other end has been started, so the hook's time runs.
         with open(f'{self.dir}/go', 'w', encoding='ascii') as go:
-            while not os.path.exists(f'{self.dir}/started') or time.monotonic() - begin < 1.5:
-                self.assertLess(time.monotonic() - begin, 20, 'the bus starts nothing')
+            begin = time.monotonic()
+            while time.monotonic() - begin < 1.5:
                 time.sleep(0.01)
             go.write('{"own": true}\n')
             go.flush()
