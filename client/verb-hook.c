@@ -126,7 +126,6 @@ static int start_daemon(Hook *h, sd_bus_error *error) {
                                            "StartServiceByName");
         if (r >= 0)
                 r = sd_bus_message_append(m, "su", VHOSTSCSI_BUS_NAME, 0);
-
         if (r >= 0)
                 r = sd_bus_call(h->client->bus, m, usec_left(h) + GRACE_USEC, error, NULL);
 

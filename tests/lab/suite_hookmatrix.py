@@ -9,21 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Iterator
 
+from hookcells import GUEST, UUID, cells, domain, expected
 from labdisks import dm_disks
 from labkit import UNIT, LabTest, run, service_pid, service_start, service_stop, wait_until
 
-GUEST, UUID = "vm-a", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
-# Those that give a target or tell that it is taken or free, and those that need nothing of us.
-ASKING, TELLING, SILENT = ("prepare",), ("started", "reconnect", "release"), ("start", "stopped", "migrate", "restore", "attach")
-BOMB = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 WINDOW = 8              # hooks at once: some of them wait for their time
 DROPIN = Path(f"/run/systemd/system/{UNIT}.d/lab-starting.conf")
 GATE = Path("/run/lab-may-start")
-
-
-def domain(*wwpns: str, name: str = GUEST, head: str = "", more: str = "") -> str:
-    hostdevs = "".join(f"<hostdev mode='subsystem' type='scsi_host' managed='no'><source protocol='vhost' wwpn='{w}'/></hostdev>" for w in wwpns)
-    return f"{head}<domain type='kvm'><name>{name}</name><uuid>{UUID}</uuid><devices>{hostdevs}{more}</devices></domain>"
 
 
 class HookMatrixTest(LabTest):
@@ -32,11 +24,7 @@ class HookMatrixTest(LabTest):
         self.targets = [self.api.create() for _ in range(3)]
         for target, disk in zip(self.targets, dm_disks(3)):
             target.add_lun(disk.device)
-        a, *others = (target.wwn for target in self.targets)
-        # (name, document, how many targets it names; None: it cannot be read)
-        self.domains = [("three", domain(a, *others), 3), ("one", domain(a), 1), ("none", domain(), 0), ("malformed", domain(a)[:-5], None),
-                        ("empty", "", None), ("8 MiB", domain(a, more=f"<!--{'x' * (8 << 20)}-->"), None),
-                        ("bomb", domain(a, name="&c;", head=BOMB), None)]
+        self.wwns = [target.wwn for target in self.targets]
 
     def begin(self, operation: str, xml: str, *options: str) -> subprocess.Popen:
         with tempfile.TemporaryFile() as f:
@@ -45,20 +33,7 @@ class HookMatrixTest(LabTest):
             return subprocess.Popen(["vhscsictl", "libvirt-hook", *options, GUEST, operation, "begin", "-"], stdin=f, stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True)
 
-    @staticmethod
-    def expected(operation: str, n: int | None, answers: bool) -> tuple[int, int]:
-        """Exit status, and lines on standard error."""
-        if operation in SILENT or n == 0:
-            return 0, 0
-        if n is None:
-            return (2 if operation in ASKING else 0), 1
-        if answers:
-            return 0, 0
-        # Each target that its guest is started on unchecked is told of, and else that there is no answer.
-        return 0, n if operation in ASKING else 1
-
     def matrix(self, answers: bool, *options: str, begun: Callable[[], None] = lambda: None) -> None:
-        cells = [(operation, *d) for d in self.domains for operation in (*ASKING, *TELLING, *SILENT)]
         running: list[tuple[tuple, subprocess.Popen]] = []
         count = 0
 
@@ -66,9 +41,9 @@ class HookMatrixTest(LabTest):
             (operation, name, _, n), process = running.pop(0)
             out, error = process.communicate(timeout=120)
             with self.subTest(operation=operation, domain=name):
-                self.assertEqual((process.returncode, error.count("\n"), out), (*self.expected(operation, n, answers), ""), error)
+                self.assertEqual((process.returncode, error.count("\n"), out), (*expected(operation, n, answers), ""), error)
 
-        for cell in cells:
+        for cell in cells(*self.wwns):
             running.append((cell, self.begin(cell[0], cell[2], *options)))
             count += 1
             if len(running) == WINDOW:
@@ -80,14 +55,14 @@ class HookMatrixTest(LabTest):
 
     def assert_free(self) -> None:
         """Whatever came last: a release is the end of it."""
-        self.assertEqual(self.begin("release", self.domains[0][1]).wait(60), 0)
+        self.assertEqual(self.begin("release", domain(*self.wwns)).wait(60), 0)
         for target in self.targets:
             wait_until("it is nobody's", lambda t=target: self.api.target(t.wwn).get("Owners") == [], 60)
 
     def test_up(self) -> None:
         self.matrix(True)
         self.assert_free()
-        self.assertEqual(self.begin("prepare", self.domains[0][1]).wait(60), 0)
+        self.assertEqual(self.begin("prepare", domain(*self.wwns)).wait(60), 0)
         self.assertEqual([target.get("Owners") for target in self.targets], [[UUID]] * 3)
         self.assert_free()
 

@@ -266,7 +266,7 @@ const NodeType node_type_wwn = {
         },
 };
 
-static const Attribute tpg_attributes[];
+static bool is_bundled;
 
 static int show_nexus(const Node *n, const Attribute *a, const char *value, char page[static PAGE]) {
         if (!n->tpg.nexus)
@@ -295,7 +295,7 @@ static int store_nexus(Node *n, const Attribute *a, char **value, const char *te
                 return -EEXIST;
 
         /* vhscsi keeps all of it. */
-        fake_set_text(&n->tpg.nexus, protocol(text) == 'f' && n->type->attributes == tpg_attributes ? text + 3 : text);
+        fake_set_text(&n->tpg.nexus, protocol(text) == 'f' && !is_bundled ? text + 3 : text);
         k = strlen(n->tpg.nexus);
         if (k > 0 && n->tpg.nexus[k - 1] == '\n')
                 n->tpg.nexus[k - 1] = 0;
@@ -366,6 +366,7 @@ NodeType node_type_tpg = {
 };
 
 void lio_set_bundled(bool bundled) {
+        is_bundled = bundled;
         node_type_tpg.attributes = bundled ? tpg_attributes_bundled : tpg_attributes;
 }
 

@@ -1512,9 +1512,8 @@ class Owners(BusTest):
         with self.refused("InUse", saying="a has target"):
             self.acquire("b")
 
-    def test_guests_that_wait(self) -> None:
-        """A QEMU whose guest's driver does not run: the kernel says idle, and the target is not free."""
-        lun = self.add_lun(self.target, "wwid=36000")
+    def begin_a_guest(self) -> str:
+        """Its QEMU runs, but not its driver: the target is neither given nor removed. Whom the errors name."""
         self.host.tell(f"run 4711 {WWN} web1")
         who = f"Guest web1 (pid 4711) runs with target {WWN}"
         with self.unchanged():
@@ -1522,6 +1521,13 @@ class Owners(BusTest):
                 self.acquire("a")
             with self.refused("InUse", saying=who):
                 self.call(self.target, TARGET, "Destroy", "a{sv}", {})
+        return who
+
+    def test_guests_that_wait(self) -> None:
+        """The kernel says idle, and the target is not free."""
+        lun = self.add_lun(self.target, "wwid=36000")
+        who = self.begin_a_guest()
+        with self.unchanged():
             with self.refused("InUse", saying=who):
                 self.call(self.target, TARGET, "RemoveLun", "ua{sv}", 0, {})
             with self.refused("InUse", saying=who):
@@ -1540,13 +1546,7 @@ class Owners(BusTest):
 
     def test_guests_without_a_lun(self) -> None:
         """There is nothing to ask vhost_scsi by; but the process is there."""
-        self.host.tell(f"run 4711 {WWN} web1")
-        who = f"Guest web1 (pid 4711) runs with target {WWN}"
-        with self.unchanged():
-            with self.refused("InUse", saying=who):
-                self.acquire("a")
-            with self.refused("InUse", saying=who):
-                self.call(self.target, TARGET, "Destroy", "a{sv}", {})
+        self.begin_a_guest()
         self.assertEqual(self.check(owner="a"), ["in-use"])
         self.assertEqual(self.get(self.target, TARGET, "Endpoint"), "unknown")
         self.acquire("a", running=True)

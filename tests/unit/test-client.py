@@ -20,6 +20,9 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.environ.get('SOURCE_ROOT', os.path.dirname(os.path.dirname(HERE)))
+sys.path.insert(0, os.path.join(ROOT, 'tests/lab'))
+import hookcells     # noqa: E402
+
 VHSCSICTL = os.environ.get('VHSCSICTL', '')
 MOCK = os.environ.get('MOCK_DAEMON', '')
 
@@ -616,10 +619,8 @@ class TestOwner(Case):
 
 class HookCase(Case):
     """libvirt's hook: what is asked of whom, and that nothing goes to standard output, whatever comes in."""
-    UUID = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
-    TELLING = ('started', 'reconnect', 'release')
-    SILENT = ('start', 'stopped', 'migrate', 'restore', 'attach', 'unheard-of')
-    BOMB = '<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+    UUID, TELLING, SILENT, BOMB = hookcells.UUID, hookcells.TELLING, (*hookcells.SILENT, 'unheard-of'), hookcells.BOMB
+    domain = staticmethod(hookcells.domain)
 
     def setUp(self):
         super().setUp()
@@ -627,14 +628,6 @@ class HookCase(Case):
         self.absent = {'DBUS_SYSTEM_BUS_ADDRESS': f'unix:path={self.root}/nothing'}
         for member in ('Acquire', 'Release'):
             self.mock.answer(member)
-
-    def domain(self, *wwpns, uuid=UUID, name='vm-a', head='', more=''):
-        hostdevs = ''.join("<hostdev mode='subsystem' type='scsi_host' managed='no'>"
-                           f"<source protocol='vhost' wwpn='{w}'/><address type='ccw' cssid='0xfe'/></hostdev>" for w in wwpns)
-        return (f"{head}<domain type='kvm' id='3'><name>{name}</name><uuid>{uuid}</uuid><devices>"
-                "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000'/></source></hostdev>"
-                "<hostdev mode='subsystem' type='scsi'><source protocol='iscsi' name='iqn.x'/></hostdev>"
-                f"{hostdevs}{more}</devices></domain>")
 
     def begin(self, operation, xml, *options, guest='vm-a', env=None, program=None):
         """The hook with that domain on its standard input."""
@@ -886,38 +879,20 @@ class TestHook(HookCase):
 
 class HookMatrix(HookCase):
     """Every operation, of every domain, whatever becomes of the daemon: nothing on standard output, and what fails where."""
-    OPERATIONS = ('prepare', 'start', 'started', 'stopped', 'release', 'migrate', 'restore', 'reconnect', 'attach')
     WINDOW = 24         # hooks at once: some wait for their time
 
-    def domains(self):
-        """(name, document, targets that are asked for; None: it cannot be read)"""
-        targets = (A, B, 'naa.5001405ccccccccc')
-        return [*((f'{n} hostdevs', self.domain(*targets[:n]), n) for n in (3, 1, 0)), ('malformed', self.domain(A)[:-5], None), ('empty', '', None),
-                ('8 MiB', self.domain(A, more=f'<!--{"x" * (8 << 20)}-->'), None), ('bomb', self.domain(A, name='&c;', head=self.BOMB), None)]
-
-    def expected(self, operation, n, answers):
-        """(status, lines on standard error)"""
-        if operation in self.SILENT or n == 0:
-            return 0, 0
-        if n is None:
-            return (2 if operation == 'prepare' else 0), 1
-        if answers:
-            return 0, 0
-        # Each target that is started on unchecked is told of, and else that there is no answer.
-        return 0, n if operation == 'prepare' else 1
-
     def matrix(self, answers, *options, begun=lambda: None):
-        self.exist(A, B, 'naa.5001405ccccccccc')
-        cells, running = [(operation, *d) for d in self.domains() for operation in self.OPERATIONS], []
+        wwns, running = (A, B, 'naa.5001405ccccccccc'), []
+        self.exist(*wwns)
 
         def end():
             (operation, name, _, n), process = running.pop(0)
             out, error = process.communicate(timeout=60)
             with self.subTest((operation, name)):
-                self.assertEqual((process.returncode, error.count(b'\n')), self.expected(operation, n, answers), error)
+                self.assertEqual((process.returncode, error.count(b'\n')), hookcells.expected(operation, n, answers), error)
                 self.assertEqual(out, b'')
 
-        for cell in cells:
+        for cell in hookcells.cells(*wwns):
             running.append((cell, self.begin(cell[0], cell[2], *options)))
             if len(running) == self.WINDOW:
                 begun()
