@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bringing one target with N LUNs up from nothing: vhscsid at its start, a sequential loop in C, `targetctl restore`. In the lab:
-`lab bench restore [--runs=R] [--disks=D] [N …]`; the host has as many disks as LUNs, or D. Theirs is measured up to 256 LUNs and extrapolated
-beyond, from two sizes and that it is quadratic. The machine is emulated, so look at the ratios, not at the seconds."""
+`lab bench restore [--runs=R] [N …]`. Theirs is measured up to 256 LUNs and extrapolated beyond, from two sizes and that it is quadratic. The
+machine is emulated, so look at the ratios, not at the seconds."""
 import json
 import os
 import statistics
@@ -53,8 +53,6 @@ def floor(count: int) -> float:
 
 
 def make_disks(count: int) -> None:
-    """So many, and none of those that there were."""
-    run(["modprobe", "-r", "null_blk"])
     run(["modprobe", "null_blk", f"nr_devices={count}", "gb=1"], timeout=600)
     run(["udevadm", "settle", "--timeout=600"], timeout=610)
     run(["modprobe", "-a", "vhost_scsi", "target_core_iblock"])
@@ -176,9 +174,8 @@ def extrapolate(rows: list[Row], count: int) -> float | None:
     return (t / n - b * n) * count + b * count * count
 
 
-def measure(count: int, disks: int, runs: int) -> Row:
+def measure(count: int, runs: int) -> Row:
     row = Row(count)
-    make_disks(disks)
     make_wanted(count)
     # In turns: what else the machine does hits one as much as the others.
     for _ in range(runs):
@@ -213,11 +210,12 @@ def goals(row: Row, before: Row | None) -> list[tuple[str, float, float, bool]]:
     return found
 
 
-def main(counts: list[int], runs: int, disks: int) -> int:
+def main(counts: list[int], runs: int) -> int:
     print(f"restore on null_blk, {os.cpu_count()} CPUs, emulated, Linux {os.uname().release}; median of {runs} runs, in turns, in seconds",
           flush=True)
+    make_disks(max(counts))
     (TRACING / "buffer_size_kb").write_text(str(TRACE_KIB))
-    rows = [measure(count, disks or count, runs) for count in sorted(counts)]
+    rows = [measure(count, runs) for count in sorted(counts)]
 
     met = True
     for row, before in zip(rows, [None, *rows]):
@@ -231,11 +229,9 @@ def main(counts: list[int], runs: int, disks: int) -> int:
     return 0 if met else 1
 
 
-def arguments(argv: list[str]) -> tuple[list[int], int, int]:
-    options = {name: int(value) for name, equals, value in (a.removeprefix("--").partition("=") for a in argv if a.startswith("--")) if equals}
-    if options.keys() - {"runs", "disks"}:
-        raise SystemExit("options are --runs=R and --disks=D")
-    return [int(a) for a in argv if a.isdigit()] or [64, 256], options.get("runs", RUNS), options.get("disks", 0)
+def arguments(argv: list[str]) -> tuple[list[int], int]:
+    runs = [int(a.removeprefix("--runs=")) for a in argv if a.startswith("--runs=")]
+    return [int(a) for a in argv if a.isdigit()] or [64, 256], (runs or [RUNS])[-1]
 
 
 if __name__ == "__main__":
