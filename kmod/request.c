@@ -4,6 +4,7 @@
 #include <linux/minmax.h>
 #include <linux/string.h>
 #include <asm/byteorder.h>
+#include <scsi/scsi_proto.h>
 #endif
 
 #include "request.h"
@@ -63,6 +64,21 @@ int vhscsi_request_parse(const struct virtio_scsi_cmd_req *h, u32 out_len,
 }
 
 /*
+ * A VERIFY that is not to compare (BYTCHK 0) comes without data, and the target
+ * core counts the blocks that it names as data all the same.
+ */
+static bool cdb_has_data(const u8 *cdb)
+{
+	switch (cdb[0]) {
+	case VERIFY:
+	case VERIFY_12:
+	case VERIFY_16:
+		return cdb[1] & 0x06;
+	}
+	return true;
+}
+
+/*
  * Returns what the used ring shall say was written. That counts from the first
  * byte of the response (2.7.8.2), so what is in front of data counts whole.
  */
@@ -81,7 +97,7 @@ u32 vhscsi_response_fill(struct virtio_scsi_cmd_resp *resp,
 		if (sense)
 			memcpy(resp->sense, res->sense, sense);
 		/* A status that says more than "done" goes before the overrun. */
-		if (res->overflow && !res->status)
+		if (res->overflow && !res->status && cdb_has_data(req->cdb))
 			resp->response = VIRTIO_SCSI_S_OVERRUN;
 	} else {
 		/* Nothing is known of what went over: nothing did. */

@@ -38,7 +38,7 @@ struct vhscsi_request {
 struct vhscsi_result {
 	u8 status;
 	u8 response;			/* VIRTIO_SCSI_S_* */
-	bool overflow;			/* the CDB asked for more than bytes */
+	bool overflow;			/* it counts more than bytes for this CDB */
 	u32 residual;			/* bytes that did not go over */
 	const u8 *sense;
 	u32 sense_len;

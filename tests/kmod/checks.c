@@ -470,6 +470,17 @@ static void check_overflow(void) {
         check(*(uint8_t *) at(&dev, DATA_AT) == 0x55 && *(uint8_t *) at(&dev, DATA_AT + 512) == 0x55);
 }
 
+/* What the medium holds, without a comparison: no data, and none missing. */
+static void check_verify(void) {
+        struct command c = {.data = DATA_AT};
+
+        rw(&c, false, 0, 8);
+        c.cdb[0] = 0x2f;
+        c.in = 0;
+        if (run(&c) && good(&c))
+                check(c.resp.resid == 0 && c.used == RESP);
+}
+
 static void check_notification(void) {
         struct virtio_scsi_ctrl_an_req h = {.type = VIRTIO_SCSI_T_AN_QUERY, .lun = {1, 1, 0x40, 0}, .event_requested = 2};
         struct virtio_scsi_ctrl_an_resp r;
@@ -535,6 +546,7 @@ int checks(const char *node, const char *wwpn, uint32_t blocks, char *const *wit
         RUN("odd-write", check_odd_write());
         RUN("short-read", check_short_read());
         RUN("overflow", check_overflow());
+        RUN("verify", check_verify());
         RUN("used-length", check_used_length());
         RUN("past-end", check_past_end(blocks));
         RUN("wrong-lun", check_wrong_lun());

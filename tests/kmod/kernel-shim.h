@@ -24,6 +24,11 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
+/* scsi/scsi_proto.h, which user space has not whole. */
+#define VERIFY 0x2f
+#define VERIFY_12 0xaf
+#define VERIFY_16 0x8f
+
 #define le16_to_cpu(v) le16toh(v)
 #define le32_to_cpu(v) le32toh(v)
 #define le64_to_cpu(v) le64toh(v)

@@ -457,6 +457,7 @@ static void test_request(void) {
 
 static void test_response(void) {
         static const uint8_t sense[200] = {0x70, 0, 5};
+        static const uint8_t read[32] = {0x28}, verify[32] = {0x2f}, verify_compare[32] = {0x2f, 0x02}, verify_16[32] = {0x8f, 0xe0};
         static const struct {
                 struct vhscsi_request req;
                 struct vhscsi_result res;
@@ -467,7 +468,11 @@ static void test_response(void) {
                 /* INQUIRY into more room than it has bytes. */
                 {{.dir = VHSCSI_DIR_IN, .bytes = 255}, {.residual = 219}, 108 + 36, 219, 0, VIRTIO_SCSI_S_OK, 0},
                 /* READ of more than the buffer holds. */
-                {{.dir = VHSCSI_DIR_IN, .bytes = 512}, {.overflow = true, .residual = 3584}, 108 + 512, 0, 0, VIRTIO_SCSI_S_OVERRUN, 0},
+                {{.dir = VHSCSI_DIR_IN, .bytes = 512, .cdb = read}, {.overflow = true, .residual = 3584}, 108 + 512, 0, 0, VIRTIO_SCSI_S_OVERRUN, 0},
+                /* What is not to be compared has no data, though the target core counts its blocks. */
+                {{.dir = VHSCSI_DIR_NONE, .cdb = verify}, {.overflow = true, .residual = 4096}, 108, 0, 0, VIRTIO_SCSI_S_OK, 0},
+                {{.dir = VHSCSI_DIR_NONE, .cdb = verify_16}, {.overflow = true, .residual = 4096}, 108, 0, 0, VIRTIO_SCSI_S_OK, 0},
+                {{.dir = VHSCSI_DIR_NONE, .cdb = verify_compare}, {.overflow = true, .residual = 4096}, 108, 0, 0, VIRTIO_SCSI_S_OVERRUN, 0},
                 {{.dir = VHSCSI_DIR_OUT, .bytes = 4096}, {}, 108, 0, 0, VIRTIO_SCSI_S_OK, 0},
                 {{.dir = VHSCSI_DIR_OUT, .bytes = 4096}, {.residual = 1024}, 108, 1024, 0, VIRTIO_SCSI_S_OK, 0},
                 {{.dir = VHSCSI_DIR_NONE}, {.residual = 77}, 108, 0, 0, VIRTIO_SCSI_S_OK, 0},

@@ -11,7 +11,7 @@ from labkmod import INITIATOR, LIB, LUN_RESET, NEXUS, NEXUS_RESET, SUCCEEDED, WW
 from nested import NestedGuest
 
 # What the kernel's module does not do (6.1), and our own must. It is not asked, for some of these stop its ring for good.
-IN_TREE_GAPS = ["huge", "no-blocks", "reset-wrong-target", "short-read", "task-set", "unaligned", "used-length", "workers",
+IN_TREE_GAPS = ["huge", "no-blocks", "reset-wrong-target", "short-read", "task-set", "unaligned", "used-length", "verify", "workers",
                 "wrong-way"]
 # What a chain that is none is called in the module's status.
 BAD_CHAINS = {"head": "head", "next": "next", "loop": "loop", "order": "order", "address": "address", "address-wrap": "address",
