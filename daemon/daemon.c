@@ -111,7 +111,7 @@ static int start_kernel(Engine *e) {
         return 0;
 }
 
-static int start_devices(Engine *e) {
+static int start_news(Engine *e) {
         /* For tests of lost events: see HACKING.md. */
         const char *buffer = getenv("VHSCSID_UEVENT_BUFFER");
         uint32_t size = 0;
@@ -125,7 +125,13 @@ static int start_devices(Engine *e) {
                 return log_error_errno(r, "Cannot listen to udev");
         uevents_defer_unwanted(e->uevents, hotplug_is_wanted);
 
-        r = hotplug_enumerate(e);
+        return 0;
+}
+
+static int start_devices(Engine *e) {
+        int r;
+
+        r = hotplug_start(e);
         if (r < 0)
                 return log_error_errno(r, "Cannot enumerate devices");
 
@@ -225,6 +231,9 @@ int daemon_start(Daemon *d, const char *state_dir) {
         list_init(&e->probed);
 
         r = start_loop(e);
+        /* The names of all devices are looked at while the two others are at work. */
+        if (r >= 0)
+                r = start_news(e);
         if (r >= 0)
                 r = start_kernel(e);
         if (r >= 0)
@@ -241,7 +250,9 @@ int daemon_start(Daemon *d, const char *state_dir) {
         if (r < 0)
                 return r;
 
-        /* What all the devices and the first look took for a moment, in threads as well. */
+        hotplug_catch_up(e);
+
+        /* What the devices and the first look took for a moment, in threads as well. */
         (void) malloc_trim(0);
 
         (void) sd_notify(false, "READY=1\nSTATUS=Keeping targets as they are wanted");

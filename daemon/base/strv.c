@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/strv.h"
 
+char *strjoin3(const char *a, const char *b, const char *c) {
+        size_t n = strlen(a), m = strlen(b), k = strlen(c);
+        char *s = malloc(n + m + k + 1);
+
+        if (!s)
+                return NULL;
+
+        memcpy(s, a, n);
+        memcpy(s + n, b, m);
+        memcpy(s + n + m, c, k + 1);
+        return s;
+}
+
 char **strv_free(char **v) {
         for (char **i = v; i && *i; i++)
                 free(*i);

@@ -6,6 +6,7 @@
 #include "engine/autoexport.h"
 #include "engine/draft.h"
 #include "engine/edit.h"
+#include "engine/hotplug.h"
 #include "engine/queue.h"
 #include "engine/record.h"
 #include "engine/tombstone.h"
@@ -373,9 +374,32 @@ static void mark_all(Engine *e) {
                 add_mark(a, d->devnum);
 }
 
+/* marked: sorted. Returns how many. */
+static size_t find_candidates(Engine *e, const dev_t *marked, size_t n, Candidate *candidates) {
+        size_t found = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                const Device *d = inventory_by_devnum(e->inventory, marked[i]);
+                int r;
+
+                if (!d || (i > 0 && marked[i] == marked[i - 1]))
+                        continue;
+
+                r = consider(e, d, candidates + found);
+                if (r < 0) {
+                        log_oom();
+                        add_mark(e->autoexport, marked[i]);
+                }
+                if (r > 0)
+                        found++;
+        }
+
+        return found;
+}
+
 static void sweep(Engine *e, dev_t *marked, size_t n) {
         _cleanup_free_ Candidate *candidates = calloc(n, sizeof *candidates);
-        size_t n_candidates = 0;
+        size_t n_candidates;
 
         if (!candidates) {
                 log_oom();
@@ -384,20 +408,13 @@ static void sweep(Engine *e, dev_t *marked, size_t n) {
         }
 
         qsort(marked, n, sizeof *marked, devnum_compare);
-        for (size_t i = 0; i < n; i++) {
-                const Device *d = inventory_by_devnum(e->inventory, marked[i]);
-                int r;
+        n_candidates = find_candidates(e, marked, n, candidates);
 
-                if (!d || (i > 0 && marked[i] == marked[i - 1]))
-                        continue;
-
-                r = consider(e, d, candidates + n_candidates);
-                if (r < 0) {
-                        log_oom();
-                        add_mark(e->autoexport, marked[i]);
-                }
-                if (r > 0)
-                        n_candidates++;
+        /* Whether a name is one device's alone, only all of them tell; a path's, whether its map has been read. */
+        if (n_candidates > 0) {
+                candidates_done(candidates, n_candidates);
+                hotplug_flush(e);
+                n_candidates = find_candidates(e, marked, n, candidates);
         }
 
         if (n_candidates > 0) {

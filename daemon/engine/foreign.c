@@ -7,6 +7,7 @@
 #include "base/errno.h"
 #include "base/log.h"
 #include "engine/foreign.h"
+#include "engine/hotplug.h"
 #include "engine/settle.h"
 #include "engine/worker.h"
 #include "kernel/lio-survey.h"
@@ -283,8 +284,10 @@ static int take_found(Survey *s, Found *f) {
 
         t->several_groups = t->several_groups || f->portal_group != t->portal_group;
         /* Ours have one portal group; of a foreign target with several, the first is told. */
-        if (f->kind == FOUND_LUN && f->portal_group == t->portal_group)
+        if (f->kind == FOUND_LUN && f->portal_group == t->portal_group) {
+                hotplug_know(s->engine, f->devnum);
                 return take_lun(t, f);
+        }
 
         return 0;
 }

@@ -266,6 +266,22 @@ void hotplug_look_at_luns(Engine *e, const Target *t) {
         }
 }
 
+int hotplug_start(Engine *e) {
+        return uevents_enumerate_wanted(e->uevents);
+}
+
+void hotplug_catch_up(Engine *e) {
+        int r = uevents_catch_up(e->uevents);
+
+        if (r < 0)
+                log_warning_errno(r, "Cannot read the devices that no LUN stands on");
+}
+
+void hotplug_know(Engine *e, dev_t devnum) {
+        if (e->uevents && devnum != 0)
+                uevents_read_unread(e->uevents, devnum);
+}
+
 int hotplug_enumerate(Engine *e) {
         int r;
 

@@ -36,6 +36,14 @@ void hotplug_note(Engine *e, Lun *l, const Device *d);
 void hotplug_save_settled(Engine *e);                           /* all but those that a pass has news for */
 void hotplug_save_others(Engine *e, const Target *t);           /* all but t, which may be NULL */
 
+/* At a start: reads what somebody wants. The others are read by and by after hotplug_catch_up(), or when somebody flushes. */
+int hotplug_start(Engine *e);
+void hotplug_catch_up(Engine *e);
+
+/* A device that the kernel's targets have open is known from here on, if it is there: it may have no name that is wanted, and not have been
+ * read. Without it, it would count as gone. */
+void hotplug_know(Engine *e, dev_t devnum);
+
 /* Reads everything again; what is not there any more is taken as removed. */
 int hotplug_enumerate(Engine *e);
 

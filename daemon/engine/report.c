@@ -276,6 +276,7 @@ static void apply_lun(Engine *e, Lun *l, const PassReport *report) {
         l->present = report->present;
         l->linked = report->up;
         b->present = report->backstore;
+        hotplug_know(e, report->devnum);
         if (report->devnum != 0 || b->devnum != 0)
                 b->removed = report->devnum == 0 && !inventory_has_instance(e->inventory, b->devnum, b->diskseq);
         if (registry_set_open(&e->registry, b, report->devnum, report->diskseq) < 0)

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <sys/sysmacros.h>
 
 #include "base/parse.h"
 #include "kernel/hearsay.h"
-
-static void number_format(dev_t devnum, char ret[static 24]) {
-        (void) snprintf(ret, 24, "%u:%u", major(devnum), minor(devnum));
-}
 
 int hearsay_init(Hearsay *h) {
         h->devices = map_new();
@@ -20,9 +15,9 @@ void hearsay_done(Hearsay *h) {
 }
 
 Heard *hearsay_get(const Hearsay *h, dev_t devnum) {
-        char number[24];
+        char number[MAP_NUMBER_SIZE];
 
-        number_format(devnum, number);
+        map_number(devnum, number);
         return map_get(h->devices, number);
 }
 
@@ -36,7 +31,7 @@ int hearsay_ensure(Hearsay *h, dev_t devnum, Heard **ret) {
                         return -ENOMEM;
 
                 *heard = (Heard) { .devnum = devnum, .valid_paths = -1 };
-                number_format(devnum, heard->number);
+                map_number(devnum, heard->number);
                 list_init(&heard->link);
                 r = map_put(h->devices, heard->number, heard);
                 if (r < 0) {
@@ -47,6 +42,10 @@ int hearsay_ensure(Hearsay *h, dev_t devnum, Heard **ret) {
 
         *ret = heard;
         return 0;
+}
+
+bool hearsay_is_empty(const Heard *heard) {
+        return heard->diskseq == 0 && heard->valid_paths < 0;
 }
 
 void hearsay_forget(Hearsay *h, Heard *heard) {

@@ -17,7 +17,7 @@ typedef enum HeardList {
 } HeardList;
 
 typedef struct Heard {
-        char number[24];        /* "8:16" */
+        char number[MAP_NUMBER_SIZE];   /* devnum's */
         dev_t devnum;
         uint64_t diskseq;       /* of the newest instance that an event told of; 0: none did */
         int valid_paths;        /* of a multipath map, that work; -1: no event told */
@@ -35,6 +35,9 @@ void hearsay_done(Hearsay *h);
 
 Heard *hearsay_get(const Hearsay *h, dev_t devnum);
 int hearsay_ensure(Hearsay *h, dev_t devnum, Heard **ret);
+
+/* No event told anything that is worth keeping. */
+bool hearsay_is_empty(const Heard *heard);
 
 /* Also from the list that it is in. */
 void hearsay_forget(Hearsay *h, Heard *heard);

@@ -9,19 +9,34 @@
 #include "base/fileio.h"
 #include "base/strv.h"
 #include "kernel/blockdev.h"
+#include "kernel/glance.h"
 #include "kernel/roll.h"
 #include "kernel/sysfs.h"
 
 #define THREADS_MAX 8
 #define THREAD_SHARE 32         /* devices that are worth a thread */
 
+static void wait_for_early(Roll *roll) {
+        if (roll->begun)
+                (void) pthread_join(roll->early, NULL);
+        roll->begun = false;
+}
+
+static void roll_entry_done(RollEntry *e) {
+        device_free(e->device);
+        strv_free(e->names);
+}
+
 void roll_done(Roll *roll) {
+        wait_for_early(roll);
         for (size_t i = 0; i < roll->n; i++)
-                device_free(roll->entries[i].device);
+                roll_entry_done(roll->entries + i);
         free(roll->entries);
 }
 
-int roll_add(Roll *roll, dev_t devnum, const Heard *heard) {
+static int add(Roll *roll, dev_t devnum, const Heard *heard, const char *number) {
+        RollEntry *e;
+
         if (roll->n == roll->room) {
                 size_t room = MAX(roll->room * 2, (size_t) 64);
                 RollEntry *p = reallocarray(roll->entries, room, sizeof *p);
@@ -32,12 +47,36 @@ int roll_add(Roll *roll, dev_t devnum, const Heard *heard) {
                 roll->room = room;
         }
 
-        roll->entries[roll->n++] = (RollEntry) {
+        e = roll->entries + roll->n++;
+        *e = (RollEntry) {
                 .devnum = devnum,
                 .event_diskseq = heard ? heard->diskseq : 0,
                 .valid_paths = heard ? heard->valid_paths : -1,
         };
+        (void) strcpy(e->number, number);
         return 0;
+}
+
+int roll_add(Roll *roll, dev_t devnum, const Heard *heard) {
+        char number[ROLL_NUMBER_SIZE];
+
+        (void) snprintf(number, sizeof number, "%u:%u", major(devnum), minor(devnum));
+        return add(roll, devnum, heard, number);
+}
+
+/* "8:16". In all of a start's time sscanf() would show. */
+static bool parse_number(const char *s, dev_t *ret) {
+        unsigned long ma, mi;
+        char *end;
+
+        ma = strtoul(s, &end, 10);
+        if (end == s || *end != ':' || strlen(s) >= ROLL_NUMBER_SIZE)
+                return false;
+
+        s = end + 1;
+        mi = strtoul(s, &end, 10);
+        *ret = makedev((unsigned) ma, (unsigned) mi);
+        return end > s && *end == 0;
 }
 
 /* The kernel's own list of numbers: libudev's enumerator would resolve each path once more than reading the device does. Paths that NVMe's
@@ -52,13 +91,12 @@ int roll_add_all(Roll *roll) {
                 return r;
 
         while ((r = directory_read(dir, &e)) > 0) {
-                unsigned ma, mi;
-                int end = 0;
+                dev_t devnum;
 
-                if (sscanf(e->d_name, "%u:%u%n", &ma, &mi, &end) != 2 || e->d_name[end])
+                if (!parse_number(e->d_name, &devnum))
                         continue;
 
-                r = roll_add(roll, makedev(ma, mi), NULL);
+                r = add(roll, devnum, NULL, e->d_name);
                 if (r < 0)
                         return r;
         }
@@ -83,26 +121,25 @@ int roll_links(UdevDevice *device, char ***ret) {
 
 /* By its path, where the kernel's link is of the form known: udev_device_new_from_devnum() follows that link name by name, which is a quarter
  * of all the calls that reading a device takes. NULL and errno. */
-static UdevDevice *find_device(int root_fd, Udev *udev, dev_t devnum) {
+static UdevDevice *find_device(int root_fd, Udev *udev, const RollEntry *entry) {
         _cleanup_(udev_device_unrefp) UdevDevice *device = NULL;
-        char number[24], link[PATH_MAX], path[PATH_MAX + 8];
+        char link[PATH_MAX], path[PATH_MAX + 8];
         const char *rest;
         ssize_t n;
 
-        (void) snprintf(number, sizeof number, "%u:%u", major(devnum), minor(devnum));
-        n = readlinkat(root_fd, number, link, sizeof link - 1);
+        n = readlinkat(root_fd, entry->number, link, sizeof link - 1);
         if (n < 0)
                 return NULL;
 
         link[n] = 0;
         rest = startswith(link, "../../");
         if (!rest)
-                return udev_device_new_from_devnum(udev, 'b', devnum);
+                return udev_device_new_from_devnum(udev, 'b', entry->devnum);
 
         (void) snprintf(path, sizeof path, "/sys/%s", rest);
         device = udev_device_new_from_syspath(udev, path);
         /* Another one has the path meanwhile. */
-        if (device && udev_device_get_devnum(device) != devnum) {
+        if (device && udev_device_get_devnum(device) != entry->devnum) {
                 errno = ENODEV;
                 return NULL;
         }
@@ -123,7 +160,7 @@ int roll_read(int root_fd, Udev *udev, const RollEntry *entry, Device **ret) {
         if (dirfd < 0)
                 return dirfd;
 
-        device = find_device(root_fd, udev, entry->devnum);
+        device = find_device(root_fd, udev, entry);
         if (!device) {
                 r = negative_errno();
                 return errno_is_device_absent(r) ? -ENODEV : r;
@@ -156,7 +193,7 @@ int roll_read(int root_fd, Udev *udev, const RollEntry *entry, Device **ret) {
         return blockdev_read(dirfd, &facts, ret);
 }
 
-static void *call_thread(void *userdata) {
+static void *read_thread(void *userdata) {
         _cleanup_(udev_unrefp) Udev *udev = udev_new();
         Roll *roll = userdata;
         size_t i;
@@ -170,19 +207,32 @@ static void *call_thread(void *userdata) {
         return NULL;
 }
 
-/* Reading a device is some eighty system calls, and a host with many paths has ten thousands of devices. */
-int roll_call(Roll *roll) {
+static void *glance_thread(void *userdata) {
+        Roll *roll = userdata;
+        size_t i;
+
+        while ((i = atomic_fetch_add(&roll->next, 1)) < roll->n) {
+                RollEntry *e = roll->entries + i;
+
+                e->error = MIN(glance_files(roll->root_fd, roll->data_fd, e->number, &e->names), 0);
+        }
+
+        return NULL;
+}
+
+static int run_threads(Roll *roll, void *(*thread)(void *)) {
         pthread_t threads[THREADS_MAX - 1];
         size_t wanted = MIN(roll->n / THREAD_SHARE, ELEMENTSOF(threads)), started = 0;
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
         wanted = MIN(wanted, cpus > 1 ? (size_t) cpus - 1 : 0);
-        while (started < wanted && pthread_create(threads + started, NULL, call_thread, roll) == 0)
+        while (started < wanted && pthread_create(threads + started, NULL, thread, roll) == 0)
                 started++;
 
-        call_thread(roll);
+        thread(roll);
         while (started > 0)
                 (void) pthread_join(threads[--started], NULL);
+        wait_for_early(roll);
 
         /* No thread had the memory for its context. */
         if (atomic_load(&roll->next) < roll->n)
@@ -192,4 +242,36 @@ int roll_call(Roll *roll) {
                         return -ENOMEM;
 
         return 0;
+}
+
+/* Reading a device is some sixty system calls, and a host with many paths has ten thousands of devices. */
+int roll_call(Roll *roll) {
+        return run_threads(roll, read_thread);
+}
+
+static void *early_thread(void *userdata) {
+        Roll *roll = userdata;
+
+        roll->error = roll_add_all(roll);
+        if (roll->error < 0)
+                return NULL;
+
+        atomic_store(&roll->listed, true);
+        return glance_thread(roll);
+}
+
+void roll_glance_begin(Roll *roll) {
+        roll->begun = pthread_create(&roll->early, NULL, early_thread, roll) == 0;
+}
+
+int roll_glance(Roll *roll) {
+        if (!atomic_load(&roll->listed))
+                wait_for_early(roll);
+        /* It could not begin, and so nobody has done anything. */
+        if (!atomic_load(&roll->listed) && roll->error >= 0)
+                roll->error = roll_add_all(roll);
+        if (roll->error < 0)
+                return roll->error;
+
+        return run_threads(roll, glance_thread);
 }

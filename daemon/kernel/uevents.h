@@ -20,9 +20,9 @@ typedef int (*uevents_lost_t)(void *userdata);
 /* Does anybody wait for the device now, or use it? keys: the names by which its event knows it. */
 typedef bool (*uevents_wanted_t)(dev_t devnum, char *const *keys, void *userdata);
 
-/* Starts the monitor; enumerating comes after it, so that nothing falls in between. receive_buffer 0: 128 MiB with CAP_NET_ADMIN. Without it,
- * and so in the unit that we ship, as much as net.core.rmem_max allows (208 KiB if nobody has changed that, which the kernel doubles: some
- * hundred events). More than that in one burst are lost, and made good. */
+/* Starts the monitor, and in the background a look at the names of all devices; enumerating comes after both, so that nothing falls in between.
+ * receive_buffer 0: 128 MiB with CAP_NET_ADMIN. Without it, and so in the unit that we ship, as much as net.core.rmem_max allows (208 KiB if
+ * nobody has changed that, which the kernel doubles: some hundred events). More than that in one burst are lost, and made good. */
 int uevents_new(sd_event *event, size_t receive_buffer, uevents_device_t on_device, uevents_lost_t on_lost, void *userdata, Uevents **ret);
 Uevents *uevents_free(Uevents *u);                              /* returns NULL */
 DEFINE_CLEANUP(Uevents *, uevents_free);
@@ -39,6 +39,14 @@ int uevents_suspect(Uevents *u, dev_t devnum, bool wanted);
 
 /* Calls on_device for every block device that udev's database and sysfs have. */
 int uevents_enumerate(Uevents *u);
+
+/* At a start, once: for those that somebody wants. The others count as unread, until uevents_flush(), or after uevents_catch_up(), when it is
+ * over and the loop has nothing else to do. */
+int uevents_enumerate_wanted(Uevents *u);
+int uevents_catch_up(Uevents *u);
+
+/* That one now, if it is unread: on_device is called. */
+void uevents_read_unread(Uevents *u, dev_t devnum);
 
 /* Reads one device now (its event may still be on the way). -ENODEV if there is none. */
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret);

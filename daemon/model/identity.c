@@ -53,10 +53,9 @@ static int keys_add(char ***keys, const char *kind, const char *value, char **re
         SourceKind k;
         int r;
 
-        if (asprintf(&raw, "%s=%s", kind, value) < 0) {
-                raw = NULL;
+        raw = strjoin3(kind, "=", value);
+        if (!raw)
                 return -ENOMEM;
-        }
 
         r = source_parse(raw, &k, &text, NULL);
         if (r == -EINVAL)
@@ -182,6 +181,20 @@ static void keys_put_first(char **keys, const char *first) {
                         keys[0] = k;
                         return;
                 }
+}
+
+int identity_keys(const IdentityFacts *facts, char ***ret) {
+        _cleanup_(names_done) Names n = {};
+        int r;
+
+        r = names_collect(&n, facts);
+        if (r < 0)
+                return r;
+        if (!n.node)
+                return -EINVAL;
+
+        *ret = TAKE_PTR(n.keys);
+        return 0;
 }
 
 int identity_apply(Device *d, const IdentityFacts *facts) {

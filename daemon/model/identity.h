@@ -16,6 +16,9 @@ typedef struct IdentityFacts {
         char *const *links;             /* every /dev/… link that udev made, NULL-terminated; may be NULL */
 } IdentityFacts;
 
+/* Its names alone, NULL-terminated and in any order. Errors as below. */
+int identity_keys(const IdentityFacts *facts, char ***ret);
+
 /* Sets identity, keys, link, place and stable. -EINVAL: not even the node can be a source; -ENOMEM. d is unchanged on an
  * error. */
 int identity_apply(Device *d, const IdentityFacts *facts);

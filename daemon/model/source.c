@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/parse.h"
+#include "base/strv.h"
 #include "model/source.h"
 
 #define BY_ID "/dev/disk/by-id/"
@@ -131,7 +132,8 @@ int source_parse(const char *s, SourceKind *ret_kind, char **ret_text, const cha
                 return -EINVAL;
         }
 
-        if (asprintf(&text, "%s=%s", kind_names[kind], value) < 0)
+        text = strjoin3(kind_names[kind], "=", value);
+        if (!text)
                 return -ENOMEM;
 
         *ret_kind = kind;

@@ -40,6 +40,17 @@ int uevents_enumerate(Uevents *u) {
         return 0;
 }
 
+int uevents_enumerate_wanted(Uevents *u) {
+        return 0;
+}
+
+int uevents_catch_up(Uevents *u) {
+        return 0;
+}
+
+void uevents_read_unread(Uevents *u, dev_t devnum) {
+}
+
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
         return -ENODEV;
 }

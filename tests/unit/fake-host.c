@@ -28,6 +28,7 @@
 typedef struct Disk {
         bool there;
         bool suspended;
+        bool unread;            /* set aside at a start */
         uint64_t diskseq;
         uint64_t size;
 } Disk;
@@ -35,6 +36,7 @@ typedef struct Disk {
 struct Uevents {
         sd_event_source *input;
         uevents_device_t on_device;
+        uevents_wanted_t is_wanted;
         void *userdata;
 };
 
@@ -142,6 +144,7 @@ static int disk_tell(Uevents *u, unsigned n) {
                         return r;
         }
 
+        disks[n].unread = false;
         u->on_device(makedev(MAJOR, n), d, u->userdata);
         return 0;
 }
@@ -354,9 +357,21 @@ Uevents *uevents_free(Uevents *u) {
 }
 
 void uevents_defer_unwanted(Uevents *u, uevents_wanted_t is_wanted) {
+        u->is_wanted = is_wanted;
+}
+
+static int read_unread(Uevents *u) {
+        int r = 0;
+
+        for (unsigned n = 0; r >= 0 && n < DISKS_MAX; n++)
+                if (disks[n].unread)
+                        r = disk_tell(u, n);
+
+        return r;
 }
 
 void uevents_flush(Uevents *u) {
+        (void) read_unread(u);
 }
 
 int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
@@ -371,6 +386,37 @@ int uevents_enumerate(Uevents *u) {
                         r = disk_tell(u, n);
 
         return r;
+}
+
+int uevents_enumerate_wanted(Uevents *u) {
+        for (unsigned n = 0; n < DISKS_MAX; n++) {
+                _cleanup_(device_freep) Device *d = NULL;
+                int r;
+
+                if (!disks[n].there)
+                        continue;
+
+                r = disk_describe(n, &d);
+                if (r < 0)
+                        return r;
+
+                disks[n].unread = true;
+                if (u->is_wanted(d->devnum, d->keys, u->userdata))
+                        r = disk_tell(u, n);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+int uevents_catch_up(Uevents *u) {
+        return read_unread(u);
+}
+
+void uevents_read_unread(Uevents *u, dev_t devnum) {
+        if (major(devnum) == MAJOR && minor(devnum) < DISKS_MAX && disks[minor(devnum)].unread)
+                (void) disk_tell(u, minor(devnum));
 }
 
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {

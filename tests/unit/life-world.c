@@ -190,7 +190,8 @@ struct Mounts {
 
 static Uevents host;
 
-Uevents *world_uevents(void) {
+Uevents *world_uevents(Engine *e) {
+        host.engine = e;
         return &host;
 }
 
@@ -267,7 +268,14 @@ Uevents *uevents_free(Uevents *u) {
         return NULL;
 }
 
+static void tell_unread(Uevents *u) {
+        for (unsigned m = 0; m < WORLD_MINORS; m++)
+                if (world.unread[m])
+                        world_tell(u->engine, m);
+}
+
 void uevents_flush(Uevents *u) {
+        tell_unread(u);
 }
 
 int uevents_suspect(Uevents *u, dev_t devnum, bool wanted) {
@@ -280,6 +288,31 @@ int uevents_enumerate(Uevents *u) {
                         world_tell(u->engine, m);
 
         return 0;
+}
+
+int uevents_enumerate_wanted(Uevents *u) {
+        for (unsigned m = 0; m < WORLD_MINORS; m++) {
+                _cleanup_(device_freep) Device *d = world.truth[m].there ? device_of(world.truth + m, m) : NULL;
+
+                if (d && (d->wish_target || hotplug_is_wanted(d->devnum, d->keys, u->engine)))
+                        world_tell(u->engine, m);
+                else
+                        world.unread[m] = d;
+        }
+
+        return 0;
+}
+
+int uevents_catch_up(Uevents *u) {
+        tell_unread(u);
+        return 0;
+}
+
+void uevents_read_unread(Uevents *u, dev_t devnum) {
+        unsigned m = minor(devnum);
+
+        if (major(devnum) == WORLD_MAJOR && m < WORLD_MINORS && world.unread[m])
+                world_tell(u->engine, m);
 }
 
 int uevents_read_device(Uevents *u, dev_t devnum, Device **ret) {
@@ -360,6 +393,7 @@ void world_tell_as(Engine *e, unsigned minor, const Disk *d) {
 
         host.engine = e;
         world.view[minor] = now;
+        world.unread[minor] = false;
         hotplug_on_device(makedev(WORLD_MAJOR, minor), now.there ? device_of(&now, minor) : NULL, e);
         world.told(minor);
 }
@@ -368,12 +402,10 @@ void world_tell(Engine *e, unsigned minor) {
         world_tell_as(e, minor, world.truth + minor);
 }
 
-void world_tell_all(Engine *e) {
+void world_forget(void) {
         memset(world.view, 0, sizeof world.view);
+        memset(world.unread, 0, sizeof world.unread);
         world.n_late = 0;
-        for (unsigned m = 0; m < WORLD_MINORS; m++)
-                if (world.truth[m].there)
-                        world_tell(e, m);
 }
 
 void world_init(void (*told)(unsigned minor), GString *trace) {

@@ -66,6 +66,7 @@ typedef struct Disk {
 
 typedef struct World {
         Disk truth[WORLD_MINORS], view[WORLD_MINORS];
+        bool unread[WORLD_MINORS];      /* set aside at a start */
         bool held[WORLD_MINORS];        /* somebody else has it open exclusively */
         bool mounted[WORLD_MINORS];     /* and that is a mount */
         bool stuck[WORLD_MINORS];       /* suspended, with I/O of a guest in it */
@@ -83,7 +84,7 @@ extern char world_wwns[WORLD_TARGETS][WWN_SIZE];
 
 void world_init(void (*told)(unsigned minor), GString *trace);
 void world_say(const char *format, ...) _printf_(1, 2);         /* a line in the trace */
-struct Uevents *world_uevents(void);
+struct Uevents *world_uevents(Engine *e);
 
 typedef struct Keys {
         unsigned n;
@@ -101,5 +102,5 @@ void world_unstick(unsigned minor);
 
 void world_tell(Engine *e, unsigned minor);                     /* how it is */
 void world_tell_as(Engine *e, unsigned minor, const Disk *d);   /* how it may have been */
-void world_tell_all(Engine *e);                                 /* to a daemon that knows nothing */
+void world_forget(void);                                        /* the daemon knows nothing any more */
 bool world_is_known(unsigned minor);                            /* the daemon knows it as it is */

@@ -8,7 +8,6 @@
 #include <sys/sysmacros.h>
 
 #include "base/strv.h"
-#include "kernel/hearsay.h"
 #include "kernel/uevents.h"
 
 /* Last, for it and daemon/base both have a MIN. */
@@ -413,6 +412,89 @@ static void test_unwanted(Seen *s, const void *data) {
         g_assert_cmpuint(s->n_lost, ==, 0);
 }
 
+/* As many as the kernel has, and can tell. */
+static unsigned count_devices(void) {
+        Seen all;
+        unsigned n;
+
+        set_up(&all, NULL);
+        g_assert_cmpint(uevents_enumerate(all.uevents), ==, 0);
+        n = all.n_told;
+        tear_down(&all, NULL);
+        return n;
+}
+
+/* At a start nothing is read that nobody wants; then all is. */
+static void test_start(Seen *s, const void *data) {
+        unsigned ma, mi, at_once, whole;
+        g_autoptr(GDir) dir = NULL;
+        const char *name;
+        dev_t left = 0;
+
+        if (skipped(s, false))
+                return;
+
+        uevents_defer_unwanted(s->uevents, is_wanted);
+        g_assert_cmpint(uevents_enumerate_wanted(s->uevents), ==, 0);
+        at_once = s->n_told;
+
+        dir = g_dir_open("/sys/dev/block", 0, NULL);
+        while (left == 0 && (name = g_dir_read_name(dir)))
+                if (sscanf(name, "%u:%u", &ma, &mi) == 2 && !g_hash_table_contains(s->devices, GUINT_TO_POINTER(makedev(ma, mi))))
+                        left = makedev(ma, mi);
+
+        /* Whoever finds one open has it read. */
+        if (left != 0) {
+                uevents_read_unread(s->uevents, left);
+                g_assert_cmpuint(s->n_told, ==, at_once + 1);
+                g_assert_true(g_hash_table_contains(s->devices, GUINT_TO_POINTER(left)));
+                uevents_read_unread(s->uevents, left);
+                g_assert_cmpuint(s->n_told, ==, at_once + 1);
+        }
+
+        dispatch(s);
+        g_assert_cmpuint(s->n_told, <=, at_once + 1);
+        g_assert_cmpint(uevents_catch_up(s->uevents), ==, 0);
+        if (left != 0)
+                run_until(s, &s->n_told, count_devices());
+        whole = s->n_told;
+        g_assert_cmpuint(whole, ==, g_hash_table_size(s->devices));
+
+        /* All, each once, and no more is to be read. */
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, whole);
+        g_assert_cmpint(uevents_enumerate(s->uevents), ==, 0);
+        g_assert_cmpuint(g_hash_table_size(s->devices), ==, whole);
+}
+
+/* What a rule or a LUN wants is read at once, and who asks for devices has the others. */
+static void test_start_flushed(Seen *s, const void *data) {
+        Device *d;
+        dev_t wanted;
+
+        if (skipped(s, false))
+                return;
+
+        d = some_device(s);
+        if (!d) {
+                g_test_skip("no block device");
+                return;
+        }
+        wanted = d->devnum;
+        g_hash_table_remove_all(s->devices);
+        s->n_told = 0;
+
+        uevents_defer_unwanted(s->uevents, is_wanted);
+        s->wanted = wanted;
+        g_assert_cmpint(uevents_enumerate_wanted(s->uevents), ==, 0);
+        g_assert_true(g_hash_table_contains(s->devices, GUINT_TO_POINTER(wanted)));
+        uevents_flush(s->uevents);
+        g_assert_cmpuint(s->n_told, ==, g_hash_table_size(s->devices));
+        g_assert_cmpint(uevents_catch_up(s->uevents), ==, 0);
+        dispatch(s);
+        g_assert_cmpuint(s->n_told, ==, g_hash_table_size(s->devices));
+}
+
 /* More of them than are kept. */
 static void test_unread_max(Seen *s, const void *data) {
         if (is_deaf(s))
@@ -461,65 +543,6 @@ static void test_order(Seen *s, const void *data) {
         }
 }
 
-/* ---- what is remembered of events ---- */
-
-static void test_hearsay_diskseq(void) {
-        _cleanup_(hearsay_done) Hearsay h = {};
-        Heard *heard = NULL, *again = NULL;
-
-        g_assert_cmpint(hearsay_init(&h), ==, 0);
-        g_assert_null(hearsay_get(&h, NOBODY));
-        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &heard), ==, 0);
-        g_assert_cmpuint(heard->diskseq, ==, 0);
-        g_assert_cmpint(heard->valid_paths, ==, -1);
-
-        /* A late event tells of an instance that is gone for good. */
-        hearsay_note(heard, &(HearsayEvent) { .action = "add", .diskseq = 12 });
-        hearsay_note(heard, &(HearsayEvent) { .action = "add", .diskseq = 13 });
-        hearsay_note(heard, &(HearsayEvent) { .action = "remove", .diskseq = 12 });
-        hearsay_note(heard, &(HearsayEvent) { .action = "change" });
-        g_assert_cmpuint(heard->diskseq, ==, 13);
-
-        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &again), ==, 0);
-        g_assert_true(again == heard);
-        hearsay_forget(&h, heard);
-        g_assert_null(hearsay_get(&h, NOBODY));
-}
-
-static void test_hearsay_paths(void) {
-        static const struct {
-                HearsayEvent event;
-                int valid;
-        } steps[] = {
-                { { .action = "change", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, -1 },
-                { { .action = "change", .dm_uuid = "LVM-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, -1 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, 1 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "0", .dm_sequence = "6" }, 0 },
-                /* late */
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "1", .dm_sequence = "5" }, 0 },
-                /* of another kind, and nonsense */
-                { { .action = "change", .dm_uuid = "mpath-x" }, 0 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_sequence = "7" }, 0 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_valid_paths = "-1", .dm_sequence = "7" }, 0 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_REINSTATED", .dm_valid_paths = "2", .dm_sequence = "7" }, 2 },
-                /* a new table: without a path; with all of them, as far as the kernel knows */
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_flag2 = "1" }, 0 },
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_flag0 = "1" }, -1 },
-                /* its sequence begins anew */
-                { { .action = "change", .dm_uuid = "mpath-x", .dm_action = "PATH_FAILED", .dm_valid_paths = "3", .dm_sequence = "1" }, 3 },
-                { { .action = "remove", .dm_uuid = "mpath-x" }, -1 },
-        };
-        _cleanup_(hearsay_done) Hearsay h = {};
-        Heard *heard = NULL;
-
-        g_assert_cmpint(hearsay_init(&h), ==, 0);
-        g_assert_cmpint(hearsay_ensure(&h, NOBODY, &heard), ==, 0);
-        for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-                hearsay_note(heard, &steps[i].event);
-                g_assert_cmpint(heard->valid_paths, ==, steps[i].valid);
-        }
-}
-
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -530,12 +553,12 @@ int main(int argc, char *argv[]) {
         g_test_add("/uevents/events", Seen, NULL, set_up, test_events, tear_down);
         g_test_add("/uevents/order", Seen, NULL, set_up, test_order, tear_down);
         g_test_add("/uevents/unwanted", Seen, NULL, set_up, test_unwanted, tear_down);
+        g_test_add("/uevents/start", Seen, NULL, set_up, test_start, tear_down);
+        g_test_add("/uevents/start-flushed", Seen, NULL, set_up, test_start_flushed, tear_down);
         g_test_add("/uevents/unread-max", Seen, NULL, set_up, test_unread_max, tear_down);
         g_test_add("/uevents/lost", Seen, NULL, set_up_small, test_lost, tear_down);
         g_test_add("/uevents/made-good", Seen, NULL, set_up_small, test_made_good, tear_down);
         g_test_add("/uevents/no-memory", Seen, NULL, set_up, test_no_memory, tear_down);
-        g_test_add_func("/hearsay/diskseq", test_hearsay_diskseq);
-        g_test_add_func("/hearsay/paths", test_hearsay_paths);
 
         return g_test_run();
 }
