@@ -142,14 +142,13 @@ def main(runs: int) -> int:
     wait_until("the nodes are there", lambda: all(os.path.exists(f"/dev/{node}") for node in NODES))
     disks = make_disks()
     make_targets()
-    print(f"{os.cpu_count()} CPUs, Linux {os.uname().release}; requests a second, best of {runs} (of {max(1, runs // 4)} below the line)",
-          flush=True)
+    print(f"{os.cpu_count()} CPUs, Linux {os.uname().release}; requests a second, best of {runs}", flush=True)
     met, shown = [], ""
     for load in MAIN + OTHERS:
         if load.disk != shown:
             show_disk(disks[load.disk])
             shown = load.disk
-        seen = best(load, runs if load in MAIN else max(1, runs // 4))
+        seen = best(load, runs)
         met.append(line(str(load), *seen.values(), seen["vhscsi"] / seen["vhost-scsi"], load.wanted))
         if load is MAIN[-1]:
             print("  ---", flush=True)
