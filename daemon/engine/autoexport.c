@@ -410,7 +410,7 @@ static void sweep(Engine *e, dev_t *marked, size_t n) {
         qsort(marked, n, sizeof *marked, devnum_compare);
         n_candidates = find_candidates(e, marked, n, candidates);
 
-        /* Whether a name is one device's alone, only all of them tell; a path's, whether its map has been read. */
+        /* Whether a name is one device's alone only all devices tell, and some may be unread: a path's map, which bears the path's WWID. */
         if (n_candidates > 0) {
                 candidates_done(candidates, n_candidates);
                 hotplug_flush(e);

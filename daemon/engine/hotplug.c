@@ -278,7 +278,7 @@ void hotplug_catch_up(Engine *e) {
 }
 
 void hotplug_know(Engine *e, dev_t devnum) {
-        if (e->uevents && devnum != 0)
+        if (e->uevents)
                 uevents_read_unread(e->uevents, devnum);
 }
 

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/errno.h"
-#include "base/fileio.h"
 #include "base/strv.h"
 #include "kernel/glance.h"
 #include "kernel/roll.h"
@@ -76,10 +75,13 @@ static int read_entry(int data_fd, const char *number, char text[static ENTRY_MA
         (void) strcpy(name + 1, number);
         fd = openat(data_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0) {
+                if (errno != ENOENT)
+                        return 0;
+
                 /* udev has nothing to tell: it has no name but the kernel's. */
                 text[0] = 0;
                 k->versioned = true;
-                return errno == ENOENT;
+                return 1;
         }
 
         n = read(fd, text, ENTRY_MAX);

@@ -152,7 +152,8 @@ static bool names_are_urgent(const Reader *x, dev_t devnum, char *const *names) 
 static bool is_urgent(const Reader *x, UdevDevice *device, dev_t devnum) {
         _cleanup_(strv_freep) char **names = NULL;
 
-        return !x->is_wanted || glance_udev(device, &names) <= 0 || names_are_urgent(x, devnum, names);
+        (void) glance_udev(device, &names);
+        return names_are_urgent(x, devnum, names);
 }
 
 /* ---- suspects ---- */

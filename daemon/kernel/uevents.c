@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "base/errno.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "base/strv.h"
 #include "kernel/reader.h"
 #include "kernel/sysfs.h"
 #include "kernel/uevents.h"

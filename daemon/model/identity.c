@@ -167,7 +167,11 @@ static int names_collect(Names *n, const IdentityFacts *f) {
         if (r < 0)
                 return r;
 
-        return keys_add(&n->keys, "path", f->node, &n->node);
+        r = keys_add(&n->keys, "path", f->node, &n->node);
+        if (r < 0)
+                return r;
+
+        return n->node ? 0 : -EINVAL;
 }
 
 static void keys_put_first(char **keys, const char *first) {
@@ -190,8 +194,6 @@ int identity_keys(const IdentityFacts *facts, char ***ret) {
         r = names_collect(&n, facts);
         if (r < 0)
                 return r;
-        if (!n.node)
-                return -EINVAL;
 
         *ret = TAKE_PTR(n.keys);
         return 0;
@@ -206,8 +208,6 @@ int identity_apply(Device *d, const IdentityFacts *facts) {
         r = names_collect(&n, facts);
         if (r < 0)
                 return r;
-        if (!n.node)
-                return -EINVAL;
 
         /* A map without a UUID is known by its name rather than by a number that the next map may get. */
         best = n.dm_uuid ?: n.wwid ?: n.by_id ?: n.mapper ?: n.node;
