@@ -33,8 +33,6 @@ static const struct bad_chain bad_chains[] = {
         /* Poor ones, but they can be answered. */
         {.name = "short-request", .desc = {{REQ_AT, 20, VRING_DESC_F_NEXT, 1}, {RESP_AT, RESP, VRING_DESC_F_WRITE, 0}}},
         {.name = "short-response", .desc = {{REQ_AT, REQ, VRING_DESC_F_NEXT, 1}, {RESP_AT, 20, VRING_DESC_F_WRITE, 0}}},
-        /* The ring is in no memory at all (initiator.c sees to that). */
-        {.name = "ring-memory"},
         {.name = "no-response", .desc = {{REQ_AT, REQ, 0, 0}}},
         {.name = "avail-index", .desc = {{REQ_AT, REQ, 0, 0}}, .skip = RING},
 };

@@ -30,9 +30,11 @@ static int bad(const char *node, const char *wwpn, const char *name, unsigned q)
         struct pollfd p[2];
 
         attach(node, wwpn);
-        bad_chain_offer(&dev, q, name);
+        /* A ring that is in no memory at all holds no chain either: the device, which may be late, would find it before we hide it. */
         if (strcmp(name, "ring-memory") == 0)
                 device_hide_ring(&dev, q, true);
+        else
+                bad_chain_offer(&dev, q, name);
         queue_kick(&dev, q);
 
         p[0] = (struct pollfd) {.fd = dev.q[q].err, .events = POLLIN};

@@ -93,8 +93,9 @@ def scsi_hosts() -> list[int]:
 
 
 def scsi_disk(host: int, lun: int) -> str:
-    """Its kernel name, or ""."""
-    return next((p.name for p in Path(f"/sys/class/scsi_device/{host}:0:0:{lun}/device").glob("block/*")), "")
+    """Its kernel name, or "". Disks are probed in the background: below the device one has its name a little before all others find it."""
+    return next((p.name for p in Path(f"/sys/class/scsi_device/{host}:0:0:{lun}/device").glob("block/*")
+                 if os.path.exists(f"/sys/block/{p.name}")), "")
 
 
 def scsi_scan(host: int, lun: int) -> str:
