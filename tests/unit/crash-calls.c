@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -58,6 +59,19 @@ static void die(bool all) {
         (void) __real_kill(all ? 0 : getpid(), SIGKILL);
         for (;;)
                 pause();
+}
+
+G_NORETURN void __real__exit(int status);
+G_NORETURN void __wrap__exit(int status);
+
+/* Nor one whose end is its own doing: its other threads may be inside. Of the daemon all ends here, for when the kernel kills the passes because
+ * their parent has died (PR_SET_PDEATHSIG), nobody keeps the fake still any more. */
+void __wrap__exit(int status) {
+        if (getpid() == calls->daemon)
+                die(true);
+        if (getpid() != client)
+                fake_freeze();
+        __real__exit(status);
 }
 
 static bool can_fail(unsigned errors) {
@@ -276,8 +290,18 @@ WRAP(ssize_t, recv, int fd, void *buf, size_t size, int flags) {
 }
 
 WRAP(int, kill, pid_t pid, int sig) {
+        int r;
+
         (void) point("kill", 0);
-        return __real_kill(pid, sig);
+        if (sig != SIGKILL || getpid() == client)
+                return __real_kill(pid, sig);
+
+        fake_freeze();
+        r = __real_kill(pid, sig);
+        if (r >= 0)
+                (void) waitid(P_PID, (id_t) pid, &(siginfo_t) {}, WEXITED | WNOWAIT);
+        fake_thaw();
+        return r;
 }
 
 WRAP(int, close_range, unsigned first, unsigned last, int flags) {
