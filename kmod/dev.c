@@ -227,6 +227,7 @@ static int queues_start(struct vhscsi_dev *d)
 		q->mem = d->mem;
 		q->reported = false;
 		q->ring.event_idx = d->features & BIT_ULL(VIRTIO_RING_F_EVENT_IDX);
+		q->ordered = false;
 		r = vhscsi_ring_start(&q->ring);
 		q->live = !r;
 		mutex_unlock(&q->mutex);

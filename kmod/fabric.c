@@ -32,11 +32,12 @@ static void fabric_release_cmd(struct se_cmd *se)
 {
 	struct vhscsi_cmd *cmd = to_vhscsi_cmd(se);
 	struct vhscsi_queue *q = cmd->q;
+	bool large = vhscsi_cmd_is_large(cmd);
 
 	/* Once it is on the list another may answer it and the device may go. */
 	rcu_read_lock();
 	if (llist_add(&cmd->node, &q->done))
-		vhscsi_queue_done(q);
+		vhscsi_queue_done(q, large);
 	rcu_read_unlock();
 }
 

@@ -11,6 +11,14 @@
 
 /* -- commands */
 
+static void apart_work(struct work_struct *work)
+{
+	struct vhscsi_cmd *cmd = container_of(work, struct vhscsi_cmd, apart_work);
+
+	/* Nothing of it may be looked at afterwards, nor of its queue. */
+	vhscsi_submit_here(&cmd->se);
+}
+
 /* Of the queue's own, or a new one: there are as many as were ever in flight. */
 struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 				  const struct vhscsi_chain *c)
@@ -24,6 +32,7 @@ struct vhscsi_cmd *vhscsi_cmd_get(struct vhscsi_queue *q,
 		cmd = kzalloc(sizeof(*cmd), GFP_KERNEL);
 		if (!cmd)
 			return NULL;
+		INIT_WORK(&cmd->apart_work, apart_work);
 		cmd->older = q->all;
 		q->all = cmd;
 	}
@@ -48,6 +57,7 @@ void vhscsi_cmd_put(struct vhscsi_cmd *cmd)
 		memset(cmd->sense, 0, sizeof(cmd->sense));
 	if (cmd->in != cmd->in_inline)
 		kvfree(cmd->in);
+	q->napart -= cmd->apart;
 	cmd->busy = false;
 	cmd->next = q->free;
 	q->free = cmd;
@@ -137,6 +147,14 @@ void vhscsi_io_answer(struct vhscsi_cmd *cmd)
 		q->stats.bytes_out += cmd->req.bytes - res.residual;
 }
 
+void vhscsi_queue_publish(struct vhscsi_queue *q)
+{
+	if (q->ring.fault || !vhscsi_ring_publish(&q->ring) || !q->call)
+		return;
+	q->stats.signals++;
+	vhscsi_eventfd_signal(q->call);
+}
+
 /* Answers what the target core gave back. */
 unsigned int vhscsi_queue_reap(struct vhscsi_queue *q)
 {
@@ -157,19 +175,14 @@ unsigned int vhscsi_queue_reap(struct vhscsi_queue *q)
 		/* A ring that broke takes no answers; the pages go back all the same. */
 		if (!q->ring.fault)
 			vhscsi_io_answer(cmd);
+		/* Not after its pages are given back, nor after the next one's copy. */
+		if (vhscsi_cmd_is_large(cmd))
+			vhscsi_queue_publish(q);
 		if (cmd->whole)
 			vhscsi_tmf_put(cmd->whole);
 		vhscsi_cmd_put(cmd);
 	}
 	return n;
-}
-
-void vhscsi_queue_publish(struct vhscsi_queue *q)
-{
-	if (q->ring.fault || !vhscsi_ring_publish(&q->ring) || !q->call)
-		return;
-	q->stats.signals++;
-	vhscsi_eventfd_signal(q->call);
 }
 
 /* -- requests */
@@ -236,6 +249,8 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 		answer_failure(q, c, VIRTIO_SCSI_S_BUSY);
 		return NULL;
 	}
+	if (req.attr != VIRTIO_SCSI_S_SIMPLE)
+		q->ordered = true;
 	memcpy(cmd->cdb, h.cdb, sizeof(cmd->cdb));
 	cmd->req = req;
 	cmd->req.cdb = cmd->cdb;
@@ -264,6 +279,11 @@ static struct vhscsi_cmd *io_accept(struct vhscsi_queue *q,
 	return cmd;
 }
 
+static bool is_memory(const struct se_device *dev)
+{
+	return !strcmp(dev->transport->name, "rd_mcp");
+}
+
 /*
  * Whether to submit it keeps nobody waiting: reads and writes of memory never do,
  * and those of a block device not while it has nothing else to do, for then it has
@@ -280,7 +300,7 @@ static bool submits_at_once(const struct vhscsi_cmd *cmd)
 	if (!vhscsi_cdb_is_transfer(cmd->cdb) ||
 	    cmd->se.se_cmd_flags & SCF_ALUA_NON_OPTIMIZED)
 		return false;
-	if (!strcmp(backend, "rd_mcp"))
+	if (is_memory(dev))
 		return true;
 	if (strcmp(backend, "iblock"))
 		return false;
@@ -328,6 +348,29 @@ static void submit_batch(struct llist_node *list)
 }
 
 /*
+ * To submit a large one takes a while: the block layer wants it in pieces, and what is
+ * in memory or in a file is copied there and then. A read is submitted by itself, on
+ * a CPU that has nothing else to do, while others are in flight. Not without end, for
+ * a disk may not take them; and not once the driver has shown that it counts on the
+ * order, which the target core keeps from when it has them: those before may come
+ * later, as they may where the worker changes its CPU between two of them.
+ */
+static bool submit_apart(struct vhscsi_queue *q, struct vhscsi_cmd *cmd)
+{
+	if (!vhscsi_cmd_is_large(cmd) || q->ordered || q->inflight == 1 ||
+	    q->napart == VHSCSI_MAX_APART)
+		return false;
+	/* Writes to a file wait for each other anyway, and so do those to many a disk. */
+	if (cmd->req.dir != VHSCSI_DIR_IN && !is_memory(cmd->se.se_dev))
+		return false;
+
+	cmd->apart = true;
+	q->napart++;
+	queue_work(vhscsi_apart_wq, &cmd->apart_work);
+	return true;
+}
+
+/*
  * Takes a batch of requests and submits it. First all, then all: completions of
  * the first would otherwise compete with the submission of the last.
  */
@@ -344,11 +387,11 @@ unsigned int vhscsi_io_fetch(struct vhscsi_queue *q, struct vhscsi_chain *c)
 			break;
 		n++;
 		cmd = io_accept(q, c);
-		if (cmd) {
-			cmd->node.next = newest;
-			newest = &cmd->node;
-			oldest = oldest ?: newest;
-		}
+		if (!cmd || submit_apart(q, cmd))
+			continue;
+		cmd->node.next = newest;
+		newest = &cmd->node;
+		oldest = oldest ?: newest;
 	}
 
 	/* One alone has none that it could wait for. */

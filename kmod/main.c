@@ -26,7 +26,7 @@ unsigned int vhscsi_poll_us;
 module_param_named(poll_us, vhscsi_poll_us, uint, 0644);
 MODULE_PARM_DESC(poll_us, "longest time, in microseconds, to look for the next request before sleeping (default: 0, never)");
 
-struct workqueue_struct *vhscsi_wq;
+struct workqueue_struct *vhscsi_wq, *vhscsi_apart_wq;
 
 static struct miscdevice vhscsi_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
@@ -79,6 +79,12 @@ static int __init vhscsi_init(void)
 	vhscsi_wq = alloc_workqueue("vhscsi", WQ_MEM_RECLAIM, 0);
 	if (!vhscsi_wq)
 		return -ENOMEM;
+	/* Of whatever CPU is idle, among those that the admin leaves to such. */
+	vhscsi_apart_wq = alloc_workqueue("vhscsi-apart", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!vhscsi_apart_wq) {
+		destroy_workqueue(vhscsi_wq);
+		return -ENOMEM;
+	}
 
 	/*
 	 * The node first: LIO takes a second fabric of one name without a word,
@@ -88,16 +94,19 @@ static int __init vhscsi_init(void)
 	r = node_exists() ? -EEXIST : misc_register(&vhscsi_misc);
 	if (r == -EEXIST)
 		pr_err("/dev/%s is there already: unload vhost_scsi first\n", node);
-	if (r) {
-		destroy_workqueue(vhscsi_wq);
-		return r;
-	}
+	if (r)
+		goto fail;
 
 	r = vhscsi_fabric_register(fabric);
 	if (r) {
 		misc_deregister(&vhscsi_misc);
-		destroy_workqueue(vhscsi_wq);
+		goto fail;
 	}
+	return 0;
+
+fail:
+	destroy_workqueue(vhscsi_apart_wq);
+	destroy_workqueue(vhscsi_wq);
 	return r;
 }
 
@@ -105,6 +114,7 @@ static void __exit vhscsi_exit(void)
 {
 	vhscsi_fabric_unregister();
 	misc_deregister(&vhscsi_misc);
+	destroy_workqueue(vhscsi_apart_wq);
 	destroy_workqueue(vhscsi_wq);
 }
 

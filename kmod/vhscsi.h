@@ -12,11 +12,12 @@
  *
  * Order: dev->mutex, vhscsi_tpgs_mutex, tpg->mutex, queue->mutex.
  *
- * A command belongs to the worker until it is submitted, then to the target
- * core, which gives it back by release_cmd: also when it was aborted, and in any
- * context. That puts it on queue->done. One alone the worker answers, many the
- * workqueue in which they completed (vhscsi_done_work). What was completed while the
- * worker submits it, the worker answers as soon as it has.
+ * A command belongs to the worker until it is submitted, or handed to a work item
+ * that does that (submit_apart); then to the target core, which gives it back by
+ * release_cmd: also when it was aborted, and in any context. That puts it on
+ * queue->done. One alone the worker answers, and a large one; many the workqueue in
+ * which they completed (vhscsi_done_work). What was completed while the worker
+ * submits it, the worker answers as soon as it has.
  *
  * A task management function is answered when no command waits for an answer that
  * it is about. It counts them, and they count themselves off when they are answered,
@@ -26,6 +27,7 @@
 #define VHSCSI_H
 
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/eventfd.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -59,6 +61,8 @@
 #define VHSCSI_KEPT_PIECES	256	/* 1 MiB; more is taken anew each time */
 #define VHSCSI_INLINE_RESP	2
 #define VHSCSI_BATCH		128
+#define VHSCSI_LARGE		(256u << 10)
+#define VHSCSI_MAX_APART	8	/* of a queue in flight */
 /* As many of ours as there can be queues, and of the owner's. */
 #define VHSCSI_MAX_WORKERS	(2 * VHSCSI_MAX_QUEUES)
 /* What one guest may have of the host's memory for buffers that need a copy: 64 MiB. */
@@ -91,6 +95,8 @@ struct vhscsi_cmd {
 
 	struct vhscsi_request req;
 
+	bool apart;			/* submitted by apart_work */
+
 	/* The response's place, and that of bounced data for the guest. */
 	struct vhscsi_seg *in;
 	unsigned int nin;
@@ -105,6 +111,7 @@ struct vhscsi_cmd {
 	u8 sense[TRANSPORT_SENSE_BUFFER];
 
 	/* From here on it stays from one request to the next. */
+	struct work_struct apart_work;
 	struct scatterlist *sgl_kept;	/* a larger one that was needed once */
 	unsigned int nkept;
 
@@ -146,6 +153,8 @@ struct vhscsi_queue {
 	struct vhscsi_mem *mem;		/* dev's */
 	unsigned int inflight;
 	u64 serial;			/* of the next command */
+	unsigned int napart;		/* of those in flight */
+	bool ordered;			/* its driver minds the order of commands */
 	struct vhscsi_cmd *all, *free;
 	struct eventfd_ctx *call, *err;
 	struct llist_head done;
@@ -221,9 +230,18 @@ static inline struct vhscsi_cmd *to_vhscsi_cmd(struct se_cmd *se)
 	return container_of(se, struct vhscsi_cmd, se);
 }
 
+/*
+ * One whose data is more work than all that a batch spares: it waits for no other,
+ * if there is more than one CPU to do them.
+ */
+static inline bool vhscsi_cmd_is_large(const struct vhscsi_cmd *cmd)
+{
+	return cmd->req.bytes >= VHSCSI_LARGE && num_online_cpus() > 1;
+}
+
 /* main.c */
 extern unsigned int vhscsi_poll_us;
-extern struct workqueue_struct *vhscsi_wq;
+extern struct workqueue_struct *vhscsi_wq, *vhscsi_apart_wq;
 void vhscsi_uevent(const char *event, const struct vhscsi_dev *d, u16 tag);
 
 /* dev.c */
@@ -243,7 +261,7 @@ int vhscsi_worker_add(struct vhscsi_dev *d, unsigned int *ret_id);
 int vhscsi_worker_remove(struct vhscsi_dev *d, unsigned int id);
 int vhscsi_worker_attach(struct vhscsi_queue *q, unsigned int id);
 void vhscsi_queue_wake(struct vhscsi_queue *q);
-void vhscsi_queue_done(struct vhscsi_queue *q);
+void vhscsi_queue_done(struct vhscsi_queue *q, bool large);
 void vhscsi_done_work(struct work_struct *work);
 
 /* io.c */

@@ -57,18 +57,19 @@ static void queue_settle(struct vhscsi_queue *q)
 /*
  * The first of some commands is done. They shall be answered together, so whoever
  * completes in a workqueue gets to the end of what is in line there. One alone is
- * sooner answered by the worker, which has the guest's memory at hand. The worker
- * that is about to look anyway need not be told.
+ * sooner answered by the worker, which has the guest's memory at hand; and so is a
+ * large one, for what is in line there may be to copy the next. The worker that is
+ * about to look anyway need not be told.
  */
-void vhscsi_queue_done(struct vhscsi_queue *q)
+void vhscsi_queue_done(struct vhscsi_queue *q, bool large)
 {
 	struct vhscsi_worker *w = READ_ONCE(q->worker);
 
 	if (in_task() && w && w->task == current && w->serving == q)
 		return;
 
-	if (in_task() && current->flags & PF_WQ_WORKER && READ_ONCE(q->inflight) > 1 &&
-	    q->index != VHSCSI_CTL_QUEUE)
+	if (!large && in_task() && current->flags & PF_WQ_WORKER &&
+	    READ_ONCE(q->inflight) > 1 && q->index != VHSCSI_CTL_QUEUE)
 		queue_work(vhscsi_wq, &q->done_work);
 	else
 		vhscsi_queue_wake(q);

@@ -13,11 +13,12 @@
 
 #define SLOT 512                /* of a request: header, response, table */
 #define BLOCKS_USED (8u << 11)  /* of the disk: 8 MiB */
+#define RAMP_MS 100             /* until all threads have found their CPUs; not counted */
 
 struct runner {
         const struct bench *b;
         unsigned q;
-        uint64_t done;
+        _Atomic uint64_t done;
         pthread_t thread;
 };
 
@@ -71,7 +72,7 @@ static void *runner_run(void *userdata) {
         struct runner *r = userdata;
         struct queue *q = &dev.q[r->q];
         struct vring *v = &q->ring;
-        uint64_t number = 0;
+        uint64_t number = 0, done = 0;
         uint16_t avail = 0, kicked = 0, seen = 0;
 
         for (unsigned i = 0; i < r->b->depth; i++) {
@@ -105,7 +106,7 @@ static void *runner_run(void *userdata) {
 
                         if (resp->response != 0 || resp->status != 0)
                                 die("response %u status %u", resp->response, resp->status);
-                        r->done++;
+                        atomic_store_explicit(&r->done, ++done, memory_order_relaxed);
                         slot_aim(r, slot, number++);
                         v->avail->ring[avail++ % RING] = (uint16_t) slot;
                 }
@@ -114,10 +115,23 @@ static void *runner_run(void *userdata) {
         }
 }
 
+static uint64_t sum_of_done(struct runner *r, unsigned n) {
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < n; i++)
+                sum += atomic_load_explicit(&r[i].done, memory_order_relaxed);
+        return sum;
+}
+
+static void sleep_ms(unsigned ms) {
+        struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
 int bench(const struct bench *b) {
-        struct timespec ms = {b->ms / 1000, b->ms % 1000 * 1000000L};
         struct runner r[MAX_QUEUES] = {};
-        uint64_t begin, took, done = 0;
+        uint64_t begin, took, done;
         int e;
 
         if (b->queues < 1 || b->queues > MAX_QUEUES - IO || b->depth < 1 || b->depth > RING)
@@ -138,19 +152,21 @@ int bench(const struct bench *b) {
         if (e < 0)
                 die("SET_ENDPOINT: %s", strerror(-e));
 
-        begin = now_ns();
         for (unsigned i = 0; i < b->queues; i++) {
-                r[i] = (struct runner) {.b = b, .q = IO + i};
+                r[i].b = b;
+                r[i].q = IO + i;
                 if (pthread_create(&r[i].thread, NULL, runner_run, &r[i]) != 0)
                         die("no thread");
         }
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &ms, NULL);
-        over = true;
-        for (unsigned i = 0; i < b->queues; i++) {
-                pthread_join(r[i].thread, NULL);
-                done += r[i].done;
-        }
+        sleep_ms(RAMP_MS);
+        begin = now_ns();
+        done = sum_of_done(r, b->queues);
+        sleep_ms(b->ms);
+        done = sum_of_done(r, b->queues) - done;
         took = now_ns() - begin;
+        over = true;
+        for (unsigned i = 0; i < b->queues; i++)
+                pthread_join(r[i].thread, NULL);
         printf("%.0f\n", (double) done * 1e9 / (double) took);
         fflush(stdout);
         (void) getchar();

@@ -4,6 +4,7 @@
  *      read TAG LUN [QUEUE]    offers a read of 4 KiB (queue 0: the first for requests); "sent"
  *      write TAG LUN [QUEUE]
  *      batch TAG COUNT LUN     as many reads at once, of tags from TAG on; "sent"
+ *      large TAG COUNT LUN     as many reads of 256 KiB at once, all into one place; "sent"
  *      silent TAG COUNT LUN    the same, and the device is not told; "sent"
  *      bounce TAG LUN KIB      a read of that much into a buffer that no backend can use as it is; "sent"
  *      tmf SUBTYPE LUN TAG     offers a task management function; "sent"
@@ -172,6 +173,10 @@ int talk(const char *node, const char *wwpn) {
                 } else if (sscanf(line, "batch %u %u %u", &a, &b, &c) == 3) {
                         for (unsigned i = 0; i < b; i++)
                                 offer_io(false, a + i, c, 0, 0, 4096);
+                        sent(IO);
+                } else if (sscanf(line, "large %u %u %u", &a, &b, &c) == 3) {
+                        for (unsigned i = 0; i < b; i++)
+                                offer_io(false, a + i, c, 0, DATA_AT, 256 << 10);
                         sent(IO);
                 } else if (sscanf(line, "silent %u %u %u", &a, &b, &c) == 3) {
                         for (unsigned i = 0; i < b; i++)

@@ -131,6 +131,33 @@ class KmodDisk(KmodTest):
         disk.resume()
         self.assertEqual(sorted(talk.answers(31)), sorted(f"io {tag} response 0 status 0" for tag in (1, *range(20, 50))))
 
+    def test_large_reads_of_a_frozen_file(self) -> None:
+        """They are submitted apart from each other, but not all: the guest's other disk has its turn, and who is killed goes in the end."""
+        disk, _ = self.slow(control="fd_dev_name")
+        talk = Talk(self, self.fabric)
+        talk.send("read 1 0", "read 2 1")
+        talk.answers(2)
+        self.suspend(disk)
+        talk.send("large 100 40 1")
+        self.in_flight(40)
+        talk.send("large 20 20 0", "read 40 0")
+        self.assertEqual(sorted(talk.answers(21)), [f"io {tag} response 0 status 0" for tag in range(20, 41)])
+        talk.send(f"tmf {ABORT_TASK_SET} 1 0")
+        wait_until("the function is under way", lambda: self.fabric.stats()["in-flight"] > 41)
+        disk.resume()
+        answers = talk.answers(41)
+        self.assertEqual(answers.pop(), f"tmf {ABORT_TASK_SET} response {SUCCEEDED}")
+        self.assertEqual({int(a.split()[1]) for a in answers}, set(range(100, 140)))
+        self.assertLessEqual({a.partition("response")[2] for a in answers}, {f" {end} status 0" for end in (OK, ABORTED)})
+
+        self.suspend(disk)
+        talk.send("large 100 40 1")
+        self.in_flight(40)
+        talk.child.kill()
+        disk.resume()
+        talk.child.wait(30)
+        wait_until("it is detached", lambda: self.fabric.status() == {"attached": "0"})
+
     def test_function_is_last(self) -> None:
         """What is not submitted yet, as the first of a batch is being waited for, is also what a function is about."""
         disk, _ = self.slow(control="fd_dev_name")
