@@ -78,6 +78,12 @@ def udev_settle() -> None:
     run(["udevadm", "settle", "--timeout=60"])
 
 
+def udev_trigger(*devices: str) -> None:
+    """Its own --settle counts the events that it asked for, and has waited for ever for one that nobody was told of."""
+    run(["udevadm", "trigger", *devices])
+    udev_settle()
+
+
 # -- scsi_debug, disk by disk
 
 def scsi_load(hosts: int, luns: int, *more: str) -> list[int]:

@@ -4,7 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from labdisks import DmDisk, dm_disks, mk_multipath, multipath_maps, rm_multipath, udev_settle
+from labdisks import DmDisk, dm_disks, mk_multipath, multipath_maps, rm_multipath, udev_settle, udev_trigger
 from labkit import UNIT, LabTest, Target, run, service_kill, service_restart, service_start, service_stop, wait_until
 
 WWN = "naa.5001405aaaaaaaaa"
@@ -35,7 +35,7 @@ class RulesTest(LabTest):
 
     def trigger(self) -> None:
         """An event for every disk, and the service has looked at each of them when this returns."""
-        run(["udevadm", "trigger", "--subsystem-match=block", "--settle"])
+        udev_trigger("--subsystem-match=block")
         self.api.manager.call("Rescan")
         self.api.settled()
 
@@ -43,7 +43,7 @@ class RulesTest(LabTest):
         RULES.parent.mkdir(parents=True, exist_ok=True)
         RULES.write_text("\n".join(lines) + "\n")
         run(["udevadm", "control", "--reload"])
-        run(["udevadm", "trigger", "--subsystem-match=block", "--settle"])
+        udev_trigger("--subsystem-match=block")
 
     def rule_for(self, disk: DmDisk, **properties: str) -> str:
         sets = "".join(f', ENV{{VHOSTSCSI_{k}}}="{v}"' for k, v in properties.items())
@@ -243,7 +243,7 @@ class WishTest(RulesTest):
         for n, (disk, command) in enumerate(((mounted, "umount /mnt"), (swap, f"swapoff {swap.device}"),
                                              (volume, "vgchange -an labhost"))):
             run(command)
-            run(["udevadm", "trigger", "--settle", disk.device])
+            udev_trigger(disk.device)
             self.exported(n + 1)
             self.assertIn(f"dm-uuid={disk.uuid}", self.numbers())
 

@@ -6,7 +6,7 @@ import re
 import struct
 from pathlib import Path
 
-from labdisks import Map, NullDisk, mk_multipath, multipath_maps, rm_multipath, udev_settle
+from labdisks import Map, NullDisk, mk_multipath, multipath_maps, rm_multipath, udev_settle, udev_trigger
 from labkit import CORE, LabTest, Lun, Target, run, service_start, service_stop, wait_until
 
 SHIPPED = ("59-vhscsid.rules", "62-vhscsid-hide.rules")
@@ -158,7 +158,7 @@ class GroupTest(HideTest):
                 with self.unchanged("events"):
                     for action in ("change", "add"):
                         lvm_forget()
-                        run(["udevadm", "trigger", "--subsystem-match=block", "-c", action, "--settle"])
+                        udev_trigger("--subsystem-match=block", "-c", action)
                         lvm_is_quiet()
                         self.assertEqual(active(), [])
                 self.assertEqual(activations() > before, not there, "LVM was asked to")
@@ -169,7 +169,7 @@ class GroupTest(HideTest):
                         self.assertEqual(active(), [], command)
                 lvm_forget()
                 service_stop()
-                run(["udevadm", "trigger", "--subsystem-match=block", "-c", "add", "--settle"])
+                udev_trigger("--subsystem-match=block", "-c", "add")
                 service_start()
                 self.reconnect()
                 self.api.settled()
@@ -180,7 +180,7 @@ class GroupTest(HideTest):
         # Nobody exports it any more: it is the host's again, when there is news of it.
         self.shipped(True)
         self.api.targets()[0].destroy()
-        run(["udevadm", "trigger", "--settle", m.device])
+        udev_trigger(m.device)
         self.assertEqual(properties(m.device).get("ID_FS_TYPE"), "LVM2_member")
         self.assertNotIn("VHOSTSCSI_HIDE", properties(m.device))
 
@@ -259,7 +259,7 @@ class PartitionTest(HideTest):
                 self.assertEqual(active(), [])
                 self.assertEqual(activations(), before)
                 self.assert_paths_left_alone(multipath_maps()[0])
-                run(["udevadm", "trigger", "--subsystem-match=block", "-c", "add", "--settle"])
+                udev_trigger("--subsystem-match=block", "-c", "add")
                 lvm_is_quiet()
                 self.assertEqual(active(), [])
 

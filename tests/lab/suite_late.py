@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from labdisks import DmDisk, NullDisk, dm_disks, mk_multipath, multipath_maps, rm_multipath, udev_settle
+from labdisks import DmDisk, NullDisk, dm_disks, mk_multipath, multipath_maps, rm_multipath, udev_settle, udev_trigger
 from labkit import ConfigfsTrace, LabTest, run, service_restart, service_start, service_stop, wait_until
 
 DEBUG_ADD = Path("/sys/bus/pseudo/drivers/scsi_debug/add_host")
@@ -66,7 +66,7 @@ class LateTest(LabTest):
             disk.load("error")
             disk.load("linear")
             for event in ("add", "change", "change"):
-                run(f"udevadm trigger -c {event} --settle {os.path.realpath(disk.device)}")
+                udev_trigger("-c", event, os.path.realpath(disk.device))
             self.assertEqual(lun.get("State"), "online")
             self.assertEqual(trace.changes(), [])
 

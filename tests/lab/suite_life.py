@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from labdisks import (DEBUG, DmDisk, Map, NullDisk, multipath_configure, multipath_maps, null_disks, scsi_delete, scsi_disk, scsi_load,
-                      scsi_scan, sha256, udev_settle, write_pattern)
+                      scsi_scan, sha256, udev_settle, udev_trigger, write_pattern)
 from labkit import CORE, LUN, Api, ConfigfsTrace, LabTest, Lun, Target, plain, run, service_start, service_stop, wait_until
 from minibus import Bus, Variant
 from nested import NestedGuest
@@ -256,7 +256,7 @@ class LifeTest(LabTest):
         disks = [scsi_disk(self.hosts[0], 6), scsi_scan(self.hosts[1], 6)]
         self.addCleanup(lambda: scsi_delete(scsi_disk(self.hosts[1], 6)))
         places = [f"lab-scsi-{host}:0:0:6" for host in self.hosts]
-        run(["udevadm", "trigger", "--settle", *(f"/dev/{d}" for d in disks)])
+        udev_trigger(*(f"/dev/{d}" for d in disks))
         wait_until("their links", lambda: all(os.path.exists(f"/dev/disk/by-path/{place}") for place in places))
 
         targets = [self.api.create(), self.api.create()]
@@ -517,7 +517,8 @@ class LifeTest(LabTest):
         rule = Path("/run/udev/rules.d/99-lab.rules")
         rule.write_text(f'KERNEL=="{ignored.kernel}", ENV{{VHOSTSCSI_IGNORE}}="1"\n')
         self.addCleanup(rule.unlink)
-        run(f"udevadm control --reload && udevadm trigger --settle {ignored.device}")
+        run("udevadm control --reload")
+        udev_trigger(ignored.device)
         udev_settle()
 
         expected = {mounted.kernel: ("in-use", "mounted on /srv"), part.kernel: ("in-use", f"mounted on /mnt ({one})"),
@@ -583,7 +584,8 @@ class LifeTest(LabTest):
         self.wait_verdict(empty, ("usable", ""))
 
         # The kernel makes no event of a first size (block/genhd.c, set_capacity_and_notify()).
-        run("modprobe zram num_devices=1 && echo 16M > /sys/block/zram0/disksize && udevadm trigger --settle /dev/zram0")
+        run("modprobe zram num_devices=1 && echo 16M > /sys/block/zram0/disksize")
+        udev_trigger("/dev/zram0")
         self.addCleanup(run, "modprobe -r zram", check=False)
         self.wait_verdict("zram0", ("unsuitable", "compressed memory"))
 

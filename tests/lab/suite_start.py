@@ -2,7 +2,7 @@
 """A start reads what is wanted first, and the rest of the host's disks when it is over: none of that may be noticed, but by the time it takes."""
 from pathlib import Path
 
-from labdisks import NullDisk, null_disks, udev_settle
+from labdisks import NullDisk, null_disks, udev_settle, udev_trigger
 from labkit import ConfigfsTrace, LabTest, run, service_pid, service_restart, service_start, service_stop, wait_until
 
 RULE = Path("/run/udev/rules.d/61-lab-start.rules")
@@ -26,7 +26,7 @@ class StartTest(LabTest):
     def named(self, disk: NullDisk, what: str) -> None:
         """A lasting name, as a rule of udev's gives it, or none."""
         self.rule(*([f'KERNEL=="{disk.kernel}", {what}'] if what else []))
-        run(["udevadm", "trigger", "-c", "change", "--settle", disk.device])
+        udev_trigger("-c", "change", disk.device)
 
     def test_open_under_a_name_that_it_lost(self) -> None:
         """Nothing wanted names the disk any more, and a guest may have it: it is not to be taken for one that is gone."""

@@ -50,16 +50,18 @@ class Command:
     def signal(self, number: int) -> None:
         self.link.send(b"K", self.ident, str(number).encode())
 
-    def wait(self, timeout: float, on_output=None) -> Result:
+    def wait(self, timeout: float, on_output=None, silence: float = float("inf")) -> Result:
+        """Until it ends; no longer than the timeout, nor than it may be silent."""
         deadline = time.monotonic() + timeout
         out, err = [], []
         while True:
+            left = max(0.0, deadline - time.monotonic())
             try:
-                kind, data = self.queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                kind, data = self.queue.get(timeout=min(left, silence))
             except queue.Empty:
                 self.signal(9)
-                raise LabError(f"{self.what}: not finished in {timeout:.0f} s; so far:\n"
-                               + b"".join(out + err).decode(errors="replace")[-2000:]) from None
+                why = f"not finished in {timeout:.0f} s" if left <= silence else f"not a word in {silence:.0f} s"
+                raise LabError(f"{self.what}: {why}; so far:\n" + b"".join(out + err).decode(errors="replace")[-2000:]) from None
             if kind == b"X":
                 return Result(json.loads(data)["code"], b"".join(out), b"".join(err))
             if kind == b"":
@@ -161,14 +163,14 @@ class Link:
         return command
 
     def run(self, argv: list[str] | str, timeout: float = 60, check: bool = True, input: bytes = b"",
-            echo: bool = False, **spec) -> Result:
+            echo: bool = False, silence: float = float("inf"), **spec) -> Result:
         """Runs a command (a string is given to sh) and returns its result; raises if it failed and `check`."""
         if isinstance(argv, str):
             argv = ["/bin/sh", "-c", argv]
         command = self.start(argv, **spec)
         command.feed(input)
         command.close()
-        result = command.wait(timeout, _echo if echo else None)
+        result = command.wait(timeout, _echo if echo else None, silence)
         if check and result.code != 0:
             raise CommandFailed(command.what, result)
         return result

@@ -12,6 +12,7 @@ from host.stages import LabError, stage
 from host.vm import Vm
 
 SUITE_TIMEOUT = 1500
+TEST_SILENCE = 400          # the longest of them says something after a quarter of that
 # As DKMS would, and the in-tree module out of the way.
 INSTALL_MODULE = (f"modprobe -r vhost_scsi; d=/lib/modules/$(uname -r)/updates && install -D -m 644 -t $d /{LIB}/vhscsi.ko && "
                   f"install -m 644 /{LIB}/vhscsi.conf /etc/modprobe.d/ && depmod -a")
@@ -63,10 +64,11 @@ def run_guest_suite(vm: Vm, name: str) -> tuple[list[str], list[str]]:
     failure = ""
     try:
         settings = [f"{k}={v}" for k, v in os.environ.items() if k == "STORM_COUNT"]
-        vm.run(["env", *settings, "python3", f"/{LIB}/runner.py", "/run/lab-result", name], timeout=SUITE_TIMEOUT, check=False, echo=True)
+        vm.run(["env", *settings, "python3", f"/{LIB}/runner.py", "/run/lab-result", name], timeout=SUITE_TIMEOUT, silence=TEST_SILENCE,
+               check=False, echo=True)
         result = json.loads(vm.run(["cat", "/run/lab-result"]).text)
     except (LabError, json.JSONDecodeError) as e:
-        failure = f"{e}\n{host_diagnostics(vm)}\nthe console ends so:\n{vm.console_tail()}"
+        failure = f"{e}\n{vm.where_it_is()}\n{host_diagnostics(vm)}"
         result = {"passed": [], "failed": [f"{name}: the suite did not finish"]}
     if failure:
         print(f"  FAIL  {name}: {failure}", flush=True)

@@ -2,6 +2,7 @@
 """A throw-away machine: QEMU over a copy-on-write disk, driven through the agent and QMP."""
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from host.stages import LabError, stage
 MEMORY = 3072
 BOOT_TIMEOUT = 600
 CMDLINE = ("root=/dev/vda rw console=ttyS0 mitigations=off quiet loglevel=5 panic=0 oops=panic net.ifnames=0 "
-           "systemd.show_status=0")
+           "systemd.show_status=0 sysrq_always_enabled")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -168,6 +169,18 @@ class Vm:
         if self.boot_id == old:
             raise LabError("the machine did not reboot")
         self.set_clock()
+
+    def where_it_is(self) -> str:
+        """For a machine that hangs: where QEMU has its CPUs, what its kernel says that they do, and which tasks wait for what."""
+        try:
+            registers = [self.qmp.call("human-monitor-command", **{"command-line": "info registers -a"}) for _ in range(2)]
+            for key in ("l", "w"):
+                self.qmp.call("send-key", keys=[{"type": "qcode", "data": k} for k in ("alt", "sysrq", key)], **{"hold-time": 100})
+                time.sleep(3)       # nobody tells when the kernel has said it all, if it says anything
+        except (LabError, OSError) as e:
+            return f"(QEMU does not say: {e})"
+        at = [" ".join(re.findall(r"^[ER]IP=(\w+)", r, re.M)) for r in registers]
+        return f"the CPUs are at {at[0]}, then at {at[1]}; the console ends so:\n{self.console_tail(250)}"
 
     def console_tail(self, lines: int = 30) -> str:
         try:
