@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from labkit import LabTest, Target, run
-from nested import LIB, NestedGuest
+from nested import LIB, NestedGuest, load_kvm
 
 QEMU_CONF = Path("/etc/libvirt/qemu.conf")
 # The guest of nested.py, run by libvirt.
@@ -88,7 +88,7 @@ class LibvirtCase(LabTest):
     @classmethod
     def setUpClass(cls) -> None:
         QEMU_CONF.write_text('user = "root"\ngroup = "root"\nsecurity_driver = "none"\nstdio_handler = "file"\n')
-        run("modprobe kvm_amd || modprobe kvm_intel")
+        load_kvm()
         run(["systemctl", "start", "libvirtd"], timeout=120)
 
     @staticmethod
