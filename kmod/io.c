@@ -293,7 +293,6 @@ static bool is_memory(const struct se_device *dev)
 static bool submits_at_once(const struct vhscsi_cmd *cmd)
 {
 	const struct se_device *dev = cmd->se.se_dev;
-	const char *backend = dev->transport->name;
 	unsigned int i;
 
 	/* One of two steps (COMPARE AND WRITE) is none of vhscsi_cdb_is_transfer. */
@@ -302,7 +301,7 @@ static bool submits_at_once(const struct vhscsi_cmd *cmd)
 		return false;
 	if (is_memory(dev))
 		return true;
-	if (strcmp(backend, "iblock"))
+	if (strcmp(dev->transport->name, "iblock"))
 		return false;
 	for (i = 0; i < dev->queue_cnt; i++)
 		if (!list_empty(&dev->queues[i].state_list))
@@ -349,9 +348,9 @@ static void submit_batch(struct llist_node *list)
 
 /*
  * To submit a large one takes a while: the block layer wants it in pieces, and what is
- * in memory or in a file is copied there and then. A read is submitted by itself, on
- * a CPU that has nothing else to do, while others are in flight. Not without end, for
- * a disk may not take them; and not once the driver has shown that it counts on the
+ * in memory or in a file is copied there and then. So, while others are in flight, it
+ * is submitted by itself, on a CPU that has nothing else to do. Not without end, for a
+ * disk may not take them; and not once the driver has shown that it counts on the
  * order, which the target core keeps from when it has them: those before may come
  * later, as they may where the worker changes its CPU between two of them.
  */

@@ -61,7 +61,7 @@
 #define VHSCSI_KEPT_PIECES	256	/* 1 MiB; more is taken anew each time */
 #define VHSCSI_INLINE_RESP	2
 #define VHSCSI_BATCH		128
-#define VHSCSI_LARGE		(256u << 10)
+#define VHSCSI_LARGE		(256u << 10)	/* bytes, see vhscsi_cmd_is_large */
 #define VHSCSI_MAX_APART	8	/* of a queue in flight */
 /* As many of ours as there can be queues, and of the owner's. */
 #define VHSCSI_MAX_WORKERS	(2 * VHSCSI_MAX_QUEUES)

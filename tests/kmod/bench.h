@@ -10,5 +10,5 @@ struct bench {
 };
 
 /* Says "open"; after a line it attaches and keeps each queue filled to the depth, from a thread of its own, for so long; then says how many
- * requests a second were answered, and waits for another line with all still attached. */
+ * requests a second were answered but for the beginning (RAMP_MS), and waits for another line with all still attached. */
 int bench(const struct bench *b);

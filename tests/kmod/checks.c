@@ -22,7 +22,7 @@ bool check_that(bool condition, const char *what, int line) {
 
 /* A command, how it is laid out, and what came of it. */
 struct command {
-        uint8_t cdb[32], target, attr;
+        uint8_t cdb[32], target;
         uint16_t lun;
         uint64_t data;
         uint32_t out, in;       /* bytes */
@@ -47,9 +47,7 @@ static unsigned cut(struct piece *p, unsigned n, uint64_t gpa, uint32_t len, uin
 }
 
 static void command_write(const struct command *c, uint64_t gpa, uint64_t tag) {
-        struct virtio_scsi_cmd_req h = {
-                .lun = {1, c->target, (uint8_t) (0x40 | c->lun >> 8), (uint8_t) c->lun}, .tag = tag, .task_attr = c->attr,
-        };
+        struct virtio_scsi_cmd_req h = {.lun = {1, c->target, (uint8_t) (0x40 | c->lun >> 8), (uint8_t) c->lun}, .tag = tag};
 
         memcpy(h.cdb, c->cdb, sizeof(h.cdb));
         guest_write(&dev, gpa, &h, sizeof(h));
@@ -340,90 +338,6 @@ static void check_two_queues(void) {
                 if (!run_on(&c, IO + i % 2) || !good(&c))
                         return;
         }
-}
-
-/* A batch of requests in flight at once. */
-struct batch {
-        unsigned depth;
-        uint32_t bytes;
-};
-
-static const struct batch small = {64, 4096}, large = {16, 512 << 10};
-
-static uint8_t page_pattern(unsigned i, uint32_t page, unsigned round) {
-        return (uint8_t) (i * 3 + page * 5 + round);
-}
-
-static void batch_offer(const struct batch *b, unsigned i, unsigned round, bool write) {
-        uint64_t head_at = GUEST_BASE + 0x10000 + i * 512, data = DATA_AT + i * (uint64_t) b->bytes;
-        struct command c = {.target = 1};
-        struct piece p[3] = {{head_at, REQ, false}};
-
-        rw(&c, write, i * (b->bytes / 512), b->bytes / 512);
-        /* Now and then one that is to come after all before it. */
-        if (round % 3 == 2 && i % 5 == 4)
-                c.attr = VIRTIO_SCSI_S_ORDERED;
-        command_write(&c, head_at, i);
-        guest_fill(&dev, head_at + 256, 0xee, RESP);
-        for (uint32_t page = 0; page < b->bytes / 4096; page++)
-                guest_fill(&dev, data + page * 4096, write ? page_pattern(i, page, round) : 0, 4096);
-        p[write ? 1 : 2] = (struct piece) {data, b->bytes, !write};
-        p[write ? 2 : 1] = (struct piece) {head_at + 256, RESP, true};
-        queue_offer(&dev, IO, p, 3, GUEST_BASE + 0x20000 + i * 64);
-}
-
-static void batch_compare(const struct batch *b, unsigned i, unsigned round) {
-        uint64_t data = DATA_AT + i * (uint64_t) b->bytes;
-        struct virtio_scsi_cmd_resp resp;
-
-        guest_read(&dev, GUEST_BASE + 0x10000 + i * 512 + 256, &resp, sizeof(resp));
-        check(resp.response == 0 && resp.status == 0);
-        for (uint32_t page = 0; page < b->bytes / 4096; page++)
-                check(*(uint8_t *) at(&dev, data + page * 4096 + 4095) == page_pattern(i, page, round));
-}
-
-/* A batch of writes or reads, every page another; `change` is called while they are under way. */
-static bool depth_round(const struct batch *b, unsigned round, bool write, unsigned change) {
-        for (unsigned i = 0; i < b->depth; i++)
-                batch_offer(b, i, round, write);
-        queue_kick(&dev, IO);
-        if (change & 1)
-                check(device_table(&dev, change >> 3 & 1, 1U << (change >> 4 & 3)) == 0);
-        if (change & 2)
-                check(device_move_rings(&dev, change >> 3 & 1) == 0);
-        if (change & 4)
-                check(device_eventfds(&dev) == 0);
-
-        for (unsigned i = 0; i < b->depth; i++) {
-                struct vring_used_elem e;
-
-                if (!check(queue_wait(&dev, IO, &e, DEADLINE)))
-                        return false;
-                queue_free(&dev, IO, (uint16_t) e.id);
-        }
-        for (unsigned i = 0; i < b->depth; i++)
-                batch_compare(b, i, round);
-        return true;
-}
-
-/* A ring full of writes, then of reads; many times around the ring. */
-void check_depth(void) {
-        for (unsigned round = 0; round < 20; round++)
-                if (!depth_round(&small, round, true, 0) || !depth_round(&small, round, false, 0))
-                        return;
-}
-
-static void check_large_depth(void) {
-        for (unsigned round = 0; round < 6; round++)
-                if (!depth_round(&large, round, true, 0) || !depth_round(&large, round, false, 0))
-                        return;
-}
-
-void check_depth_while(unsigned round) {
-        const struct batch *b = round % 4 == 3 ? &large : &small;
-
-        if (depth_round(b, round, true, round))
-                depth_round(b, round, false, round * 7);
 }
 
 static void control(const void *request, size_t n, uint8_t *ret, size_t ret_size) {

@@ -16,7 +16,9 @@ extern bool current_failed;
 bool check_that(bool condition, const char *what, int line);
 void check_inquiry(void);
 void check_ready(void);
+/* batch-checks.c */
 void check_depth(void);
+void check_large_depth(void);
 /* The same, and with each batch in flight something changes that a guest may change. */
 void check_depth_while(unsigned round);
 /* setup-checks.c */

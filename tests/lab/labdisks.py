@@ -79,7 +79,7 @@ def udev_settle() -> None:
 
 
 def udev_trigger(*devices: str) -> None:
-    """Its own --settle counts the events that it asked for, and has waited for ever for one that nobody was told of."""
+    """Without its own --settle, which counts the events that it asked for, and once was still counting after a minute."""
     run(["udevadm", "trigger", *devices])
     udev_settle()
 

@@ -296,6 +296,7 @@ WRAP(int, kill, pid_t pid, int sig) {
         if (sig != SIGKILL || getpid() == client)
                 return __real_kill(pid, sig);
 
+        /* Nor one that is killed: it is dead before the others go on. */
         fake_freeze();
         r = __real_kill(pid, sig);
         if (r >= 0)

@@ -86,8 +86,8 @@ def totals(passed: int, failed: int) -> int:
     return 1 if failed or not passed else 0
 
 
-# In suite libvirt the emulated machine had hung twice in a few runs (nested.load_kvm says why, and it has not been long without that). Suite hook
-# has real deadlines, which a machine that is busy with other things misses.
+# In suite libvirt the emulated machine had hung twice in a few runs: see nested.load_kvm, which has yet to prove that it was that. Suite hook has
+# real deadlines, which a machine that is busy with other things misses.
 BY_NAME = ("hook", "libvirt")
 
 

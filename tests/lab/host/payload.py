@@ -13,7 +13,7 @@ from host.stages import LabError, say
 LAB = GUEST.parent
 BENCH = LAB.parent / "bench"
 KMOD_TESTS = LAB.parent / "kmod"
-INITIATOR = ("initiator.c", "bad-chains.c", "bench.c", "bench.h", "checks.c", "checks.h", "device.c", "device.h",
+INITIATOR = ("initiator.c", "bad-chains.c", "batch-checks.c", "bench.c", "bench.h", "checks.c", "checks.h", "device.c", "device.h",
              "setup-checks.c", "talk.c", "talk.h")
 LIB = "usr/local/lib/vhscsid-lab"
 
